@@ -1,0 +1,1 @@
+"""cloudexit: takes a social app off a cloud provider that drops it."""

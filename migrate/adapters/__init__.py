@@ -1,0 +1,1 @@
+"""The only places that meet the outside world: one module a library."""

@@ -1,0 +1,54 @@
+"""Read-only assertions about the world, and their verdicts."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+
+class Verdict(StrEnum):
+    PASS = "pass"
+    FAIL = "fail"
+    UNKNOWN = "unknown"
+
+
+class Severity(StrEnum):
+    """A gate stops the run when its check does not pass; a warning is only shown."""
+
+    GATE = "gate"
+    WARNING = "warning"
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """What one check found. `unknown` means that it could not look, never a guess."""
+
+    name: str
+    verdict: Verdict
+    detail: str = ""
+    hint: str = ""
+    host: str = ""
+    severity: Severity = Severity.GATE
+    seconds: float = 0.0
+    attempts: int = 1
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return self.verdict is Verdict.PASS
+
+    @property
+    def holds(self) -> bool:
+        """True when this result must stop the run."""
+        return not self and self.severity is Severity.GATE
+
+    def as_document(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "host": self.host,
+            "verdict": self.verdict.value,
+            "severity": self.severity.value,
+            "detail": self.detail,
+            "hint": self.hint,
+            "seconds": round(self.seconds, 3),
+            "attempts": self.attempts,
+            "facts": self.facts,
+        }

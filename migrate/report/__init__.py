@@ -1,0 +1,1 @@
+"""Views of a plan, a run and a drill: terminal and JSON."""

@@ -1,0 +1,1 @@
+"""How databases, caches, media and releases are rebuilt, and proved."""

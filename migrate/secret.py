@@ -1,0 +1,75 @@
+"""Values that print redacted, and the small file that keeps the generated ones."""
+
+import json
+import os
+import secrets as entropy
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+GENERATED_BYTES = 24
+
+
+class Secret:
+    """A value that never shows itself in repr, str, format or a traceback's locals."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        return self._value
+
+    def __repr__(self) -> str:
+        return "Secret(•••)"
+
+    __str__ = __repr__
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other._value == self._value
+
+    def __hash__(self) -> int:
+        return hash(self._value)
+
+
+class Secrets(Mapping[str, Secret]):
+    """The secrets of one stack by name."""
+
+    def __init__(self, values: Mapping[str, Secret]) -> None:
+        self._values = dict(values)
+
+    def __getitem__(self, name: str) -> Secret:
+        return self._values[name]
+
+    def __iter__(self) -> Iterable[str]:  # type: ignore[override]
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def redact(self, text: str) -> str:
+        """The text with every secret's value replaced."""
+        for secret in sorted(self._values.values(), key=lambda s: -len(s.reveal())):
+            if secret.reveal():
+                text = text.replace(secret.reveal(), "•••")
+        return text
+
+
+def load_or_generate(path: Path, names: Iterable[str], given: Mapping[str, str]) -> Secrets:
+    """The secrets `names`: given ones first, then those kept in `path`, the rest generated and kept there (0600)."""
+    kept: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
+    missing = [name for name in names if name not in given and name not in kept]
+    if missing:
+        kept.update({name: entropy.token_urlsafe(GENERATED_BYTES) for name in missing})
+        _write_private(path, json.dumps(kept, indent=1, sort_keys=True))
+    return Secrets({name: Secret(given.get(name) or kept[name]) for name in names})
+
+
+def _write_private(path: Path, text: str) -> None:
+    temporary = path.with_name(path.name + ".tmp")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+    temporary.replace(path)

@@ -1,0 +1,1 @@
+"""The new home: preflight, provisioning, and services that start in order."""
