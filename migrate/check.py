@@ -1,8 +1,11 @@
 """Read-only assertions about the world, and their verdicts."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
+
+from migrate.errors import GateHeld
 
 
 class Verdict(StrEnum):
@@ -52,3 +55,20 @@ class CheckResult:
             "attempts": self.attempts,
             "facts": self.facts,
         }
+
+
+class ChecksHeld(GateHeld):
+    """Gating checks did not pass; carries every result, those that passed too."""
+
+    def __init__(self, what: str, checks: Sequence[CheckResult], *, hint: str = "") -> None:
+        held = [check for check in checks if check.holds]
+        lines = "; ".join(
+            f"{check.host + ': ' if check.host else ''}{check.name}: {check.verdict} {check.detail}".rstrip()
+            for check in held
+        )
+        super().__init__(
+            f"{what}: {lines}",
+            expected="every gating check to pass",
+            hint=hint or next((check.hint for check in held if check.hint), ""),
+        )
+        self.checks = tuple(checks)

@@ -63,7 +63,7 @@ class Artifact(Part):
     bucket: str
     """Name of a bucket of `buckets`."""
     pattern: str
-    """Glob over keys, for example `postgresql/plaza-*.dump`. Beside a dump or snapshot lies its record, `<key>.json`."""
+    """Glob over keys, for example `postgresql/plaza-*.dump`. The record of a dump lies beside it, `<key>.json`."""
 
 
 class Database(Part):
@@ -211,7 +211,7 @@ class Service(Part):
     command: str | None = None
     """Kind `process`: the command line, relative to the release's `venv/bin`."""
     environment: dict[str, str] = Field(default_factory=dict)
-    """Kind `process`: environment. `{group}` stands for the address of a group's first host, `{secret:NAME}` for a secret."""
+    """Kind `process`: environment. `{group}` stands for the address of its first host, `{secret:NAME}` for a secret."""
     upstream: str | None = None
     """Kind `edge`: the service that answers all requests but those for media."""
     checks: tuple[ServiceCheck, ...]
@@ -249,7 +249,7 @@ class OldHome(Part):
     inputs: tuple[str, ...] = ()
     """Files and folders, relative to the manifest, that the old home is made from; a change makes it anew."""
     prepare: tuple[str, ...] = ()
-    """Command, run in the manifest's folder before the playbook: builds what it needs. `{cache}` stands for a folder."""
+    """Command, run in the manifest's folder, that builds what the playbook needs. `{cache}` stands for a folder."""
     variables: dict[str, str] = Field(default_factory=dict)
     """Variables for the playbook; `{cache}` and `{manifest}` stand for the folders, `{secret:NAME}` for a secret."""
     dump_unit: str
