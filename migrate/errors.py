@@ -1,4 +1,4 @@
-"""Failures an operator must tell apart, each with its exit code (the codes are a contract: docs/reference/exit-codes.md)."""
+"""Failures an operator must tell apart, each with its exit code; the codes are a contract."""
 
 from enum import IntEnum
 

@@ -43,7 +43,7 @@ class Hosts(Protocol):
         """Runs a command as root (by sudo if the sign-in is not root), or as `as_user`. Any exit status is returned."""
 
     def put(self, host: Host, local: Path, remote: PurePosixPath, *, mode: int = 0o600) -> None:
-        """Puts a file there whole: temporary name, SHA-256 compared on the host, rename. Skips if it is there already."""
+        """Puts a file there whole: temporary name, SHA-256 compared on the host, rename. Skips if it is there."""
 
     def mirror_tree(self, host: Host, local: Path, remote: PurePosixPath, *, owner: str, timeout: float) -> None:
         """Brings a folder to the host, only what differs (rsync over SSH), files 0644, folders 0755, owned by `owner`.
@@ -99,8 +99,8 @@ class Playbooks(Protocol):
         on_task: Callable[[str], None] = lambda task: None,
         timeout: float = 1800.0,
     ) -> PlayResult:
-        """Secrets reach the playbook as variables `secret_NAME` (dashes as underscores). A failed host is in the result;
-        raises Unreachable when no host answered, GateHeld when Ansible itself refused to start (its words quoted),
+        """Secrets reach the playbook as variables `secret_NAME` (dashes as underscores). A failed host is in
+        the result; raises Unreachable when no host answered, GateHeld when Ansible itself refused to start (its words quoted),
         Interrupted when cancelled."""
 
 
