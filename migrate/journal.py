@@ -82,9 +82,9 @@ class Journal:
         self._connection.close()
 
     def begin_or_resume(self, command: str, plan_digest: str, plan: Mapping[str, Any]) -> Run:
-        """The last run if it is the same plan and did not end in success, else a new one."""
-        last = self.last_run()
-        if last and last.plan_digest == plan_digest and last.command == command and last.outcome != "done":
+        """The command's last run if it is the same plan and did not end in success, else a new one."""
+        last = self.unfinished(command, plan_digest)
+        if last:
             self._execute("UPDATE runs SET ended_at = NULL, outcome = NULL WHERE id = ?", last.id)
             return self.run(last.id)
         operator = f"{getpass.getuser()}@{socket.gethostname()}"
@@ -93,6 +93,11 @@ class Journal:
             command, plan_digest, json.dumps(plan), operator, _now(),
         )  # fmt: skip
         return self.run(int(cursor.lastrowid or 0))
+
+    def unfinished(self, command: str, plan_digest: str) -> Run | None:
+        """The command's last run, if it would be gone on with."""
+        last = next((run for run in reversed(self.runs()) if run.command == command), None)
+        return last if last and last.plan_digest == plan_digest and last.outcome != "done" else None
 
     def end(self, run: Run, outcome: str) -> None:
         self._execute("UPDATE runs SET ended_at = ?, outcome = ? WHERE id = ?", _now(), outcome, run.id)

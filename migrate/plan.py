@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Self
 
@@ -75,9 +75,15 @@ class Plan:
 
     def only(self, phase: Phase) -> "Plan":
         """The steps of one phase; what they require of other phases is left to their own verification."""
-        kept = [step for step in self.steps if step.phase is phase]
+        return self._keeping([step for step in self.steps if step.phase is phase])
+
+    def having(self, kinds: Sequence[str]) -> "Plan":
+        """The steps of some kinds, as `only`."""
+        return self._keeping([step for step in self.steps if step.kind in kinds])
+
+    def _keeping(self, kept: list[Step]) -> "Plan":
         ids = {step.id for step in kept}
-        steps = [Step(**{**vars(step), "requires": tuple(r for r in step.requires if r in ids)}) for step in kept]
+        steps = [replace(step, requires=tuple(r for r in step.requires if r in ids)) for step in kept]
         return Plan(self.stack_digest, self.inventory_digest, tuple(steps))
 
     def as_document(self) -> dict[str, Any]:

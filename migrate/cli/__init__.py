@@ -1,0 +1,80 @@
+"""`cloudexit`: what operators type."""
+
+import os
+import signal
+import sys
+import tempfile
+import traceback
+from pathlib import Path
+from types import FrameType
+
+import typer
+
+from migrate.cli import export, initial, lab, phases, rehearse, runs
+from migrate.cli.output import Output
+from migrate.errors import CloudexitError, ExitCode
+
+app = typer.Typer(
+    name="cloudexit",
+    help="Takes a social app off a cloud provider that drops it: lossless export, own hosts, proved restore.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+initial.register(app)
+runs.register(app)
+phases.register(app)
+export.register(app)
+rehearse.register(app)
+app.add_typer(lab.app, name="lab")
+
+
+def main() -> None:
+    """Runs one command and ends the process with the contract's exit code."""
+    signal.signal(signal.SIGTERM, _as_keyboard_interrupt)
+    code = _exit_code()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # A step that does not come to rest in time must not keep an interrupted or failed run from ending.
+    os._exit(code)
+
+
+def _exit_code() -> int:
+    try:
+        app(standalone_mode=False)
+    except CloudexitError as error:
+        _show(error)
+        return int(error.exit_code)
+    except typer.Exit as end:
+        return int(end.exit_code)
+    except typer.Abort:
+        return int(ExitCode.INTERRUPTED)
+    except KeyboardInterrupt:
+        sys.stderr.write("stopped by you\n  do: the same command goes on from here\n")
+        return int(ExitCode.INTERRUPTED)
+    except Exception as bug:  # noqa: BLE001 - the last resort: what is no operator's error is a bug of ours
+        return _report_bug(bug)
+    return int(ExitCode.DONE)
+
+
+def _show(error: CloudexitError) -> None:
+    sys.stderr.write(f"{error}\n")
+    if "--json" in sys.argv[1:]:
+        Output().document(error.as_document())
+
+
+def _report_bug(bug: Exception) -> int:
+    usage_exit = getattr(bug, "exit_code", None)
+    if hasattr(bug, "format_message") and usage_exit is not None:
+        bug.show()  # type: ignore[attr-defined]
+        return int(usage_exit)
+    descriptor, name = tempfile.mkstemp(prefix="cloudexit-traceback-", suffix=".txt")
+    with os.fdopen(descriptor, "w") as stream:
+        traceback.print_exception(bug, file=stream)
+    sys.stderr.write(f"an unexpected error, which is a bug: {type(bug).__name__}\n  traceback: {Path(name)}\n")
+    return int(ExitCode.BUG)
+
+
+def _as_keyboard_interrupt(signal_number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt

@@ -1,0 +1,84 @@
+"""`provision`, `restore`, `check`, `cutover`: one phase of the same plan, by the same code."""
+
+from pathlib import Path
+
+import typer
+
+from migrate.cli.assembly import Undertaking
+from migrate.cli.execution import execute
+from migrate.cli.output import Json, Output, Quiet, Verbose
+from migrate.cli.runs import DEFAULT_STACK, InventoryPath, Replace, StackPath, State
+from migrate.plan import Phase, Plan
+
+CHECK_KINDS = ("prove.checks", "prove.journey")
+
+
+def provision(
+    stack: StackPath = DEFAULT_STACK,
+    inventory: InventoryPath = None,
+    state: State = None,
+    as_json: Json = False,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
+) -> None:
+    """Brings the hosts to the state that the stack needs."""
+    undertaking = Undertaking.read(stack, inventory, state)
+    _carry_out("provision", undertaking, undertaking.plan.only(Phase.PROVISION), Output(as_json, verbose, quiet))
+
+
+def restore(
+    stack: StackPath = DEFAULT_STACK,
+    inventory: InventoryPath = None,
+    state: State = None,
+    replace: Replace = False,
+    as_json: Json = False,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
+) -> None:
+    """Rebuilds databases, caches, media and releases from the archive, and proves them."""
+    undertaking = Undertaking.read(stack, inventory, state)
+    plan = undertaking.plan.only(Phase.RESTORE)
+    _carry_out("restore", undertaking, plan, Output(as_json, verbose, quiet), replace=replace)
+
+
+def check(
+    stack: StackPath = DEFAULT_STACK,
+    inventory: InventoryPath = None,
+    state: State = None,
+    as_json: Json = False,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
+) -> None:
+    """Every check of every service, and the users' journeys."""
+    undertaking = Undertaking.read(stack, inventory, state)
+    plan = undertaking.plan.having(CHECK_KINDS)
+    _carry_out("check", undertaking, plan, Output(as_json, verbose, quiet))
+
+
+def cutover(
+    stack: StackPath = DEFAULT_STACK,
+    inventory: InventoryPath = None,
+    state: State = None,
+    as_json: Json = False,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
+) -> None:
+    """What would be lost if the old home ended now."""
+    undertaking = Undertaking.read(stack, inventory, state)
+    _carry_out("cutover", undertaking, undertaking.plan.only(Phase.CUTOVER), Output(as_json, verbose, quiet))
+
+
+def export_phase(stack: Path, inventory: Path | None, state: Path | None, output: Output) -> None:
+    """`cloudexit export` without a source: every bucket of the stack."""
+    undertaking = Undertaking.read(stack, inventory, state)
+    _carry_out("export", undertaking, undertaking.plan.only(Phase.EXPORT), output)
+
+
+def _carry_out(command: str, undertaking: Undertaking, plan: Plan, output: Output, *, replace: bool = False) -> None:
+    undertaking.state.create()
+    execute(command, plan, undertaking.state, undertaking.actions(replace=replace), output)
+
+
+def register(app: typer.Typer) -> None:
+    for command in (provision, restore, check, cutover):
+        app.command()(command)

@@ -1,0 +1,161 @@
+"""`plan`, `run`, `check`, `status`, `report`: a plan and what became of it."""
+
+import json
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from migrate.cli.assembly import Undertaking
+from migrate.cli.execution import execute
+from migrate.cli.output import Json, Output, Quiet, Verbose
+from migrate.cli.state import StateFolder
+from migrate.errors import ExitCode, GateHeld, UsageProblem
+from migrate.journal import Journal
+from migrate.plan import Plan
+from migrate.report.document import run_report
+from migrate.report.status import run_status, show_status
+from migrate.report.terminal import show_plan, show_report
+
+StackPath = Annotated[Path, typer.Argument(help="The manifest.")]
+InventoryPath = Annotated[Path | None, typer.Option("--inventory", "-i", help="Ansible inventory of the new home.")]
+State = Annotated[Path | None, typer.Option("--state", help="State folder; .cloudexit beside the manifest.")]
+Replace = Annotated[bool, typer.Option("--replace", help="Overwrite a target that is not empty.")]
+DEFAULT_STACK = Path("stack.yaml")
+WATCH_SECONDS = 1.0
+
+
+def plan(
+    stack: StackPath = DEFAULT_STACK,
+    inventory: InventoryPath = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Keep the plan in this file.")] = None,
+    state: State = None,
+    as_json: Json = False,
+) -> None:
+    """The dry run: every step, in order, with its effect. Changes nothing."""
+    undertaking = Undertaking.read(stack, inventory, state)
+    document = {
+        **undertaking.plan.as_document(),
+        "stack": str(stack.absolute()),
+        "inventory": str(undertaking.inventory.path.absolute()),
+    }
+    if out:
+        out.write_text(json.dumps(document, indent=1) + "\n")
+    output = Output(as_json)
+    if as_json:
+        output.document(document)
+    else:
+        show_plan(output.results, undertaking.plan)
+    if out:
+        output.say(f"kept: {out}; carry it out: cloudexit run {out}")
+
+
+def run(
+    planfile: Annotated[Path | None, typer.Argument(help="A plan kept by `cloudexit plan --out`.")] = None,
+    stack: Annotated[Path, typer.Option("--stack", help="The manifest, where no plan is given.")] = DEFAULT_STACK,
+    inventory: InventoryPath = None,
+    state: State = None,
+    replace: Replace = False,
+    as_json: Json = False,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
+) -> None:
+    """Executes a plan; started again, it goes on where it stopped."""
+    if planfile:
+        undertaking = _reviewed(planfile, state)
+    else:
+        undertaking = Undertaking.read(stack, inventory, state)
+    undertaking.state.create()
+    execute(
+        "run",
+        undertaking.plan,
+        undertaking.state,
+        undertaking.actions(replace=replace),
+        Output(as_json, verbose, quiet),
+    )
+
+
+def _reviewed(planfile: Path, state: Path | None) -> Undertaking:
+    """What a kept plan speaks of; raises GateHeld where stack or inventory have changed since it was made."""
+    try:
+        document = json.loads(planfile.read_text())
+    except (OSError, ValueError) as fault:
+        raise UsageProblem(f"this is no plan: {fault}", where=str(planfile)) from fault
+    reviewed = Plan.from_document(document, str(planfile))
+    undertaking = Undertaking.read(Path(document["stack"]), Path(document["inventory"]), state)
+    for noun, then, now in (
+        ("stack", reviewed.stack_digest, undertaking.plan.stack_digest),
+        ("inventory", reviewed.inventory_digest, undertaking.plan.inventory_digest),
+        ("list of steps", reviewed.digest, undertaking.plan.digest),
+    ):
+        if then != now:
+            raise GateHeld(
+                f"the plan is stale: the {noun} has changed since it was made",
+                where=str(planfile),
+                expected=f"{noun} {then[:12]}, found {now[:12]}",
+                hint=f"review it anew: cloudexit plan --out {planfile}",
+            )
+    return undertaking
+
+
+def status(
+    stack: StackPath = DEFAULT_STACK,
+    state: State = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Again each second until the run ends.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Where the run is, what is left, what failed; from the journal, so in any terminal."""
+    output = Output(as_json)
+    folder = _existing(stack, state)
+    while True:
+        found = run_status(folder.journal, folder.lock)
+        if as_json:
+            output.document(found)
+        else:
+            show_status(output.results, found)
+        if not watch or not found["under_way"]:
+            return
+        time.sleep(WATCH_SECONDS)
+
+
+def report(
+    number: Annotated[int | None, typer.Argument(metavar="[RUN]", help="Number of the run; the last.")] = None,
+    stack: Annotated[Path, typer.Option("--stack", help="The manifest.")] = DEFAULT_STACK,
+    state: State = None,
+    as_json: Json = False,
+    verbose: Verbose = False,
+) -> None:
+    """The report of a run or drill again."""
+    output = Output(as_json, verbose)
+    journal = Journal(_existing(stack, state).journal, read_only=True)
+    chosen = next((r for r in reversed(journal.runs()) if number in (None, r.id)), None)
+    if chosen is None:
+        raise UsageProblem(
+            f"there is no run {number if number is not None else 'yet'}",
+            where=str(journal.path),
+            expected=", ".join(str(r.id) for r in journal.runs()) or "a run",
+        )
+    document = run_report(journal, chosen)
+    if as_json:
+        output.document(document)
+    else:
+        show_report(output.results, document, verbose=verbose)
+    if not document["proved"]:
+        raise typer.Exit(int(ExitCode.GATE))
+
+
+def _existing(stack: Path, state: Path | None) -> StateFolder:
+    folder = StateFolder.beside(stack, state)
+    if not folder.journal.exists():
+        raise UsageProblem(
+            "nothing was run here yet",
+            where=str(folder.root),
+            hint="name the manifest or --state DIR of the run",
+        )
+    return folder
+
+
+def register(app: typer.Typer) -> None:
+    for command in (plan, run, status, report):
+        app.command()(command)

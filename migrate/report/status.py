@@ -1,0 +1,89 @@
+"""Where a run is, read from the journal by any process."""
+
+import fcntl
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+
+from migrate.journal import Event, Journal
+from migrate.report.document import run_report
+from migrate.report.terminal import MARKS, duration, size
+
+WORDS = {"waiting": "·", "under way": "[yellow]▸[/]"}
+
+
+def run_status(journal_path: Path, lock: Path) -> dict[str, Any]:
+    """The last run's steps and the progress of those under way. `under_way` says whether a process works on it."""
+    journal = Journal(journal_path, read_only=True)
+    run = journal.last_run()
+    if run is None:
+        return {"run": None, "under_way": False, "steps": []}
+    report = run_report(journal, run)
+    progress = {r.step: dict(r.detail) for r in journal.records(run) if r.event is Event.PROGRESS}
+    journal.close()
+    steps = [
+        {
+            **{key: row[key] for key in ("id", "phase", "outcome", "seconds", "started_at", "title")},
+            "progress": progress.get(row["id"], {}) if row["outcome"] == "under way" else {},
+            "error": row["detail"].get("error", {}).get("what", "") if row["outcome"] == Event.FAILED else "",
+        }
+        for row in report["steps"]
+    ]
+    return {
+        "run": run.id,
+        "command": run.command,
+        "outcome": report["outcome"],
+        "under_way": is_held(lock),
+        "started_at": report["started_at"],
+        "done": sum(row["outcome"] in ("done", "skipped") for row in steps),
+        "total": len(steps),
+        "steps": steps,
+    }
+
+
+def is_held(lock: Path) -> bool:
+    """Whether a living process holds a lock file."""
+    if not lock.exists():
+        return False
+    with lock.open() as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        fcntl.flock(stream, fcntl.LOCK_UN)
+        return False
+
+
+def show_status(console: Console, status: Mapping[str, Any]) -> None:
+    state = "goes on" if status["under_way"] else status.get("outcome", "")
+    console.print(
+        f"run {status['run']} ({status.get('command')}): {status.get('done')} of {status.get('total')} steps, {state}",
+        highlight=False,
+    )
+    for row in status["steps"]:
+        mark = MARKS.get(row["outcome"], WORDS.get(row["outcome"], "·"))
+        time = duration(row["seconds"]) if row["outcome"] != "under way" else _since(row["started_at"])
+        note = row["error"] or _progress(row["progress"])
+        console.print(f"{mark} {row['id']:<30} {time:>11}  {escape(note)}", highlight=False, soft_wrap=True)
+
+
+def _since(moment: str) -> str:
+    return duration((datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds())
+
+
+def _progress(progress: Mapping[str, Any]) -> str:
+    """`812 of 2,013 objects, 33.0 MB, 12.1 MB/s, 3.0 s left`; a step may say it in its own words as `note`."""
+    if "note" in progress:
+        return str(progress["note"])
+    if "listed" not in progress:
+        return ""
+    parts = [f"{progress.get('verified', 0):,} of {progress['listed']:,} objects", size(progress.get("bytes", 0))]
+    if progress.get("rate"):
+        parts.append(f"{size(progress['rate'])}/s")
+    if progress.get("seconds_left") is not None:
+        parts.append(f"{duration(progress['seconds_left'])} left")
+    return ", ".join(parts)
