@@ -307,7 +307,9 @@ class Stack(Part):
 
     def services_in_order(self) -> list[str]:
         """Services, each after those it waits for; among equals the manifest's order holds."""
-        sorter: TopologicalSorter[str] = TopologicalSorter({n: s.after for n, s in self.services.items()})
+        sorter: TopologicalSorter[str] = TopologicalSorter(
+            {n: [b for b in s.after if b in self.services] for n, s in self.services.items()}
+        )
         rank = {name: index for index, name in enumerate(self.services)}
         sorter.prepare()
         order: list[str] = []

@@ -81,9 +81,12 @@ def _progress(progress: Mapping[str, Any]) -> str:
         return str(progress["note"])
     if "listed" not in progress:
         return ""
-    parts = [f"{progress.get('verified', 0):,} of {progress['listed']:,} objects", size(progress.get("bytes", 0))]
-    if progress.get("rate"):
-        parts.append(f"{size(progress['rate'])}/s")
+    parts = [
+        f"{progress.get('settled', 0):,} of {progress['listed']:,} objects",
+        size(progress.get("settled_bytes", 0)),
+    ]
+    if progress.get("bytes_per_second"):
+        parts.append(f"{size(progress['bytes_per_second'])}/s")
     if progress.get("seconds_left") is not None:
         parts.append(f"{duration(progress['seconds_left'])} left")
     return ", ".join(parts)
