@@ -1,0 +1,103 @@
+"""Ansible's stream of events, folded into what each host did."""
+
+import re
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from migrate.ports import HostPlay, PlayResult
+from migrate.secret import Secrets
+
+FAILURE_CHARACTERS = 2000
+KEPT_EVENTS = frozenset({"runner_on_failed", "runner_on_unreachable", "runner_item_on_failed", "playbook_on_stats"})
+CONTROL_SEQUENCES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\r")
+
+
+def plain_text(text: str) -> str:
+    """Without the control sequences of a terminal."""
+    return CONTROL_SEQUENCES.sub("", text)
+
+
+@dataclass
+class _HostSoFar:
+    changed_tasks: list[str] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+    role_seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
+
+
+class EventFold:
+    """Takes events in their order; `ended` once Ansible's own summary has come."""
+
+    def __init__(self, expected: Sequence[str], secrets: Secrets, on_task: Callable[[str], None]) -> None:
+        self._hosts = {name: _HostSoFar() for name in expected}
+        self._secrets = secrets
+        self._on_task = on_task
+        self._stats: Mapping[str, Mapping[str, int]] | None = None
+        self.last_task = ""
+
+    @property
+    def ended(self) -> bool:
+        return self._stats is not None
+
+    def take(self, event: Mapping[str, Any]) -> bool:
+        """True for the events whose file is worth keeping: a file for each would be hundreds a run."""
+        name, data = str(event.get("event", "")), event.get("event_data") or {}
+        host = self._hosts.setdefault(data["host"], _HostSoFar()) if data.get("host") else None
+        if name == "playbook_on_stats":
+            self._stats = data
+        elif name == "playbook_on_task_start":
+            self._begin_task(_title(data))
+        elif host and name in ("runner_on_ok", "runner_on_failed", "runner_on_unreachable"):
+            host.role_seconds[data.get("role") or "playbook"] += float(data.get("duration") or 0.0)
+            self._note_end(host, name, data)
+        elif host and name == "runner_item_on_failed":
+            host.failures.append(self._failure(data))
+        return name in KEPT_EVENTS
+
+    def _begin_task(self, title: str) -> None:
+        if title != self.last_task:
+            self.last_task = title
+            self._on_task(title)
+
+    def _note_end(self, host: _HostSoFar, name: str, data: Mapping[str, Any]) -> None:
+        result = data.get("res") or {}
+        if name == "runner_on_ok" and result.get("changed"):
+            host.changed_tasks.append(_title(data))
+        if name == "runner_on_unreachable" or (name == "runner_on_failed" and not data.get("ignore_errors")):
+            host.failures.append(self._failure(data))
+
+    def _failure(self, data: Mapping[str, Any]) -> str:
+        result = data.get("res") or {}
+        parts = [result.get(key) for key in ("msg", "stderr", "module_stderr", "module_stdout", "censored")]
+        words = [str(part).strip() for part in parts if part]
+        told = "\n".join(dict.fromkeys(words)) or "no reason given"
+        return self._secrets.redact(f"{_title(data)}: {plain_text(told)}")[:FAILURE_CHARACTERS]
+
+    def result(self, playbook: str, seconds: float) -> PlayResult:
+        """A host that was expected and that Ansible never came to counts as failed."""
+        slowest: dict[str, float] = {}
+        for host in self._hosts.values():
+            for role, spent in host.role_seconds.items():
+                slowest[role] = round(max(slowest.get(role, 0.0), spent), 3)
+        plays = {name: self._play(name, host) for name, host in self._hosts.items()}
+        return PlayResult(playbook, plays, round(seconds, 3), slowest)
+
+    def _play(self, name: str, host: _HostSoFar) -> HostPlay:
+        stats = self._stats or {}
+        missed = bool(self._stats) and name not in stats.get("processed", {})
+        failure = "; ".join(host.failures) or ("no task ran on it: the playbook did not include it" if missed else "")
+        return HostPlay(
+            host=name,
+            ok=stats.get("ok", {}).get(name, 0),
+            changed=stats.get("changed", {}).get(name, 0),
+            failed=stats.get("failures", {}).get(name, 0) or int(missed),
+            unreachable=bool(stats.get("dark", {}).get(name, 0)),
+            changed_tasks=tuple(host.changed_tasks),
+            failure=failure,
+        )
+
+
+def _title(data: Mapping[str, Any]) -> str:
+    role, task = data.get("role"), str(data.get("task") or data.get("name") or "")
+    return f"{role} : {task}" if role and not task.startswith(f"{role} : ") else task
