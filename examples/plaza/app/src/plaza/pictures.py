@@ -75,9 +75,14 @@ def encode(image: Image.Image, quality: int) -> bytes:
 
 def thumbnail_of(data: bytes) -> bytes:
     """Return a JPEG no wider than THUMBNAIL_WIDTH; raise InvalidInput if `data` is no picture."""
-    image = decode(data)
-    image.thumbnail((THUMBNAIL_WIDTH, THUMBNAIL_WIDTH * 2))
-    return encode(image, quality=80)
+    return shrink(decode(data))
+
+
+def shrink(image: Image.Image) -> bytes:
+    """Return a JPEG of `image` no wider than THUMBNAIL_WIDTH."""
+    small = image.copy()
+    small.thumbnail((THUMBNAIL_WIDTH, THUMBNAIL_WIDTH * 2))
+    return encode(small, quality=80)
 
 
 def thumbnail_key(image_key: str) -> str:

@@ -11,7 +11,7 @@ from plaza.pictures import encode
 Colour = tuple[int, int, int]
 Palette = tuple[Colour, Colour, Colour, Colour]
 
-SIZES = ((800, 600), (800, 534), (720, 720), (600, 750), (880, 495))
+SIZES = ((720, 540), (720, 480), (600, 600), (520, 650), (768, 432))
 AVATAR_SIDE = 160
 
 
@@ -50,7 +50,7 @@ def draw_picture(seed: str) -> Image.Image:
     size, palette = dice.choice(SIZES), dice.choice(PALETTES)
     image = dice.choice(KINDS)(dice, size, palette)
     # Shapes are drawn without antialiasing; this hides it, and keeps the JPEG small.
-    return image.filter(ImageFilter.GaussianBlur(0.8))
+    return image.filter(ImageFilter.BoxBlur(0.6))
 
 
 def draw_avatar(seed: str) -> Image.Image:
@@ -99,7 +99,9 @@ def _hills(dice: random.Random, size: tuple[int, int], palette: Palette) -> Imag
     draw = ImageDraw.Draw(image)
     radius = dice.randint(height // 14, height // 7)
     sun_x, sun_y = dice.randint(width // 6, width * 5 // 6), dice.randint(height // 4, height // 2)
-    draw.ellipse((sun_x - radius, sun_y - radius, sun_x + radius, sun_y + radius), fill=_mix(light, glow, 0.15))
+    draw.ellipse(
+        (sun_x - radius, sun_y - radius, sun_x + radius, sun_y + radius), fill=_mix(light, glow, 0.15)
+    )
     layers = dice.randint(3, 5)
     for layer in range(layers):
         base = height * (0.5 + 0.42 * layer / layers)

@@ -17,7 +17,26 @@ def _lines(text: str) -> tuple[str, ...]:
     return tuple(line.strip() for line in text.strip().splitlines())
 
 
-EMOJI = ("🌅", "☕️", "🎻", "🥐", "🚲", "🌧️", "📷", "🪴", "👩🏽‍🌾", "🏳️‍🌈", "👨‍👩‍👧‍👦", "🦊", "✨", "❤️", "🇬🇷", "🫶🏿", "🐈‍⬛", "🍜")
+EMOJI = (
+    "🌅",
+    "☕️",
+    "🎻",
+    "🥐",
+    "🚲",
+    "🌧️",
+    "📷",
+    "🪴",
+    "👩🏽‍🌾",
+    "🏳️‍🌈",
+    "👨‍👩‍👧‍👦",
+    "🦊",
+    "✨",
+    "❤️",
+    "🇬🇷",
+    "🫶🏿",
+    "🐈‍⬛",
+    "🍜",
+)
 
 BY_LANGUAGE: dict[str, Phrases] = {
     "en": Phrases(

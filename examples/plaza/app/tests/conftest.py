@@ -1,0 +1,145 @@
+"""Real servers of the tests' own: a PostgreSQL cluster and a Redis on free ports, gone afterwards."""
+
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+import redis
+from flask.testing import FlaskClient
+from plaza.application import create_app
+from plaza.backends import Backends, open_backends
+from plaza.community.__main__ import fill
+from plaza.community.writing import Size, Writer
+from plaza.schema import create_schema
+from plaza.settings import Settings
+from support import PASSWORD, UNTIL
+
+START_SECONDS = 20
+
+
+def find_program(name: str) -> Path | None:
+    """On the path, or in the newest of Debian's PostgreSQL folders."""
+    versions = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"), reverse=True)
+    found = shutil.which(name)
+    return versions[0] if versions else Path(found) if found else None
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+def as_postgres() -> list[str]:
+    """PostgreSQL refuses to run as root."""
+    return ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
+
+
+@pytest.fixture(scope="session")
+def database_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a private cluster, without a database's name."""
+    initdb, pg_ctl = find_program("initdb"), find_program("pg_ctl")
+    if initdb is None or pg_ctl is None:
+        pytest.skip("PostgreSQL's initdb and pg_ctl are not installed (Debian: postgresql)")
+    folder = tmp_path_factory.mktemp("postgresql")
+    if os.geteuid() == 0:
+        account = pwd.getpwnam("postgres")
+        os.chown(folder, account.pw_uid, account.pw_gid)
+        for parent in [folder, *folder.parents][:3]:
+            parent.chmod(parent.stat().st_mode | 0o011)
+    data, port = folder / "data", free_port()
+    run = {"check": True, "stdout": subprocess.DEVNULL, "cwd": folder, "timeout": 60}
+    subprocess.run([*as_postgres(), initdb, "-D", data, "-U", "plaza", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync"], **run)
+    options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder} -c fsync=off"
+    control = [*as_postgres(), pg_ctl, "-D", data]
+    subprocess.run([*control, "-w", "-l", folder / "log", "-o", options, "start"], **run)
+    yield f"postgresql://plaza@127.0.0.1:{port}"
+    subprocess.run([*control, "-m", "immediate", "stop"], **run)
+
+
+@pytest.fixture(scope="session")
+def redis_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """The port of a private Redis."""
+    program = find_program("redis-server")
+    if program is None:
+        pytest.skip("redis-server is not installed (Debian: redis-server)")
+    folder, port = tmp_path_factory.mktemp("redis"), free_port()
+    server = subprocess.Popen(
+        [program, "--port", str(port), "--bind", "127.0.0.1", "--dir", folder, "--save", "", "--requirepass", PASSWORD],
+        stdout=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + START_SECONDS
+    with redis.Redis(port=port, password=PASSWORD) as client:
+        while True:
+            try:
+                client.ping()
+                break
+            except redis.ConnectionError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.02)
+    yield port
+    server.terminate()
+    server.wait(10)
+
+
+@pytest.fixture(scope="session")
+def community_settings(database_server: str, redis_port: int, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """A database with a small community, to be copied; its pictures lie in a folder."""
+    media = tmp_path_factory.mktemp("media")
+    settings = make_settings(database_server, "template_plaza", redis_port, 1, media)
+    create_schema(settings.database_url)
+    backends = open_backends(settings)
+    fill(backends, Writer(7, Size(40, 300, 900, 24), UNTIL, settings.media_url), "correct horse battery staple")
+    backends.close()
+    return settings
+
+
+def make_settings(server: str, database: str, redis_port: int, number: int, media: Path, template: str = "template0") -> Settings:
+    with psycopg.connect(f"{server}/postgres", autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE IF EXISTS {database}")
+        connection.execute(f"CREATE DATABASE {database} TEMPLATE {template}")
+    return Settings(
+        database_url=f"{server}/{database}",
+        redis_url=f"redis://:{PASSWORD}@127.0.0.1:{redis_port}/{number}",
+        media_store=media.as_uri(),
+        media_url="https://media.old.example/",
+        secret_key="for tests only",
+    )
+
+
+@pytest.fixture
+def settings(
+    community_settings: Settings, database_server: str, redis_port: int, tmp_path: Path
+) -> Settings:
+    """Settings of a fresh copy of the small community; Redis knows nothing of it."""
+    media = tmp_path / "media"
+    shutil.copytree(community_settings.media_store.removeprefix("file://"), media)
+    found = make_settings(database_server, "plaza", redis_port, 2, media, template="template_plaza")
+    with redis.Redis.from_url(found.redis_url) as client:
+        client.flushdb()
+    return found
+
+
+@pytest.fixture
+def backends(settings: Settings) -> Iterator[Backends]:
+    """The parts of the fresh copy."""
+    opened = open_backends(settings)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def client(settings: Settings) -> Iterator[FlaskClient]:
+    """A browser, or a caller of the API."""
+    app = create_app(settings)
+    yield app.test_client()
+    app.extensions["plaza.backends"].close()
