@@ -16,7 +16,7 @@ from migrate.lab.mirror import (
     write_build_files,
 )
 
-RECIPE_VERSION = 1
+RECIPE_VERSION = 2
 BUILD_SECONDS = 1500.0
 BASE_PACKAGES = (
     "acl", "ca-certificates", "curl", "dbus", "iproute2", "nftables", "openssh-server", "procps", "python3",
@@ -67,7 +67,9 @@ RECIPE = {
 OWN_CERTIFICATES = Path("/usr/local/share/ca-certificates")
 TRUSTED_KEYRINGS = Path("/etc/apt/trusted.gpg.d")
 # Dies with its parent and takes every process and mount of the build along, so that kill -9 leaves only a folder.
-IN_A_SANDBOX = ("setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
+IN_A_SANDBOX = (
+    "setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -96,9 +98,10 @@ def _debootstrap(root: Path, workspace: Path, mirror: Mirror, architecture: str,
     dpkg_settings, apt_settings = workspace / "dpkg.cfg", workspace / "apt-hosts.conf"
     dpkg_settings.write_text(DPKG_SETTINGS, encoding="utf-8")
     apt_settings.write_text(APT_SETTINGS, encoding="utf-8")
+    settings_of_build = 'APT_CONFIG="$MMDEBSTRAP_APT_CONFIG"'
     download = (
-        'APT_CONFIG="$MMDEBSTRAP_APT_CONFIG" apt-get --quiet --yes --no-install-recommends --download-only '
-        f"install {' '.join(recipe.cached_packages)}"
+        f'rm -f "$1"/var/cache/apt/archives/*.deb; {settings_of_build} apt-get --quiet --yes '
+        f"--no-install-recommends --download-only install {' '.join(recipe.cached_packages)}"
     )
     hooks = [f'--setup-hook=install -D -m 0600 {path} "$1{path}"' for path in credentials()]
     hooks += [f"--customize-hook={download}"] if recipe.cached_packages else []

@@ -1,4 +1,4 @@
-"""Images that hosts start from: one base, built once, and frozen hosts on top of it. Each appears whole or not at all."""
+"""Images that hosts start from: one base, built once, and frozen hosts on it; each appears whole or not at all."""
 
 import secrets
 from collections.abc import Callable, Sequence

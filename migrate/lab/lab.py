@@ -193,6 +193,12 @@ class Lab:
             host, _ = self._host(name)
             host.halt()
 
+    def remove(self, name: str) -> None:
+        """Ends one host at once and removes it, disk and all; its address and keys stay planned for it."""
+        with self._locked(f"remove {name}"):
+            host, _ = self._host(name)
+            host.remove()
+
     def down(self) -> None:
         """Removes every host, the network and the records of this lab, and nothing else; images stay. Fine when there
         is nothing, and after a crash."""

@@ -9,7 +9,7 @@ import signal
 import socket
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -82,10 +82,8 @@ class ControlGroups:
     def halt(self, name: str, *, timeout: float) -> bool:
         pid = self.pid(name)
         if pid is not None:
-            try:
+            with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGTERM)
-            except ProcessLookupError:
-                pass
         return self._wait_empty(self.folder / name, timeout)
 
     def kill(self, name: str) -> None:

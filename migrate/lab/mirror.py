@@ -15,11 +15,17 @@ from migrate.lab.files import write_whole
 
 RELEASE = "bookworm"
 WANTED_CODENAMES = (RELEASE, f"{RELEASE}-updates", f"{RELEASE}-security")
-SUITE_OF_DEBIAN = re.compile(rf"^({RELEASE}|stable|oldstable|oldoldstable)(-updates|-security|/updates)?$")
+# A mirror of Debian holds every release, so that a machine of another release finds the hosts' one beside its own.
+SUITE_OF_DEBIAN = re.compile(
+    r"^(bullseye|bookworm|trixie|forky|duke|sid|stable|oldstable|oldoldstable|testing|unstable)"
+    r"(?P<part>-updates|-security|/updates)?$"
+)
 APT_FOLDER = Path("/etc/apt")
 APT_HELPER = "/usr/lib/apt/apt-helper"
-KEPT_SETTINGS = re.compile(r"^Acquire::(https?(::|$)|Retries|Check-Valid-Until|Check-Date|Max-FutureTime|ForceIPv[46])", re.I)
-DROPPED_SETTINGS = re.compile(r"Auto-?Detect", re.I)
+# A proxy found by a program of this machine is left out: the program is not in the hosts.
+KEPT_SETTINGS = re.compile(
+    r"^Acquire::(https?(::(?!.*Auto-?Detect)|$)|Retries|Check-Valid-Until|Check-Date|Max-FutureTime|ForceIPv[46])", re.I
+)
 SETTING_LINE = re.compile(r'^(?P<name>\S+) "(?P<value>.*)";$')
 LOOPBACK = re.compile(r"^(localhost|127\.|\[?::1)")
 PROBE_SECONDS = 60.0
@@ -70,16 +76,19 @@ class Mirror:
 
 
 def candidates(architecture: str, apt_folder: Path = APT_FOLDER) -> list[AptSource]:
-    """Sources that may be Debian's for this architecture, as configured; one URI and one suite each; no network."""
-    found = []
+    """Where the hosts' release may be found, as configured: one URI and one suite each, no duplicates; no network."""
+    found: list[AptSource] = []
     for source in read_sources(apt_folder):
         if "main" not in source.components or not source.serves(architecture):
             continue
-        for uri in (resolved for uri in source.uris for resolved in _resolved(uri)):
-            for suite in source.suites:
-                if SUITE_OF_DEBIAN.match(suite):
-                    found.append(replace(source, uris=(uri,), suites=(suite,), components=("main",)))
-    return found
+        suites = [_suite_for_hosts(match["part"]) for match in map(SUITE_OF_DEBIAN.match, source.suites) if match]
+        for uri in source.uris:
+            found += [
+                replace(source, uris=(resolved,), suites=(suite,), components=("main",))
+                for resolved in _resolved(uri)
+                for suite in suites
+            ]
+    return list({(source.uris, source.suites): source for source in reversed(found)}.values())[::-1]
 
 
 def configured_mirror(architecture: str, apt_folder: Path = APT_FOLDER) -> Mirror:
@@ -96,7 +105,7 @@ def debian_mirror(architecture: str, apt_folder: Path = APT_FOLDER, *, probe: Pr
             f"apt of this machine knows no source of Debian {RELEASE}",
             where=str(apt_folder),
             expected=f"an enabled http(s) source with suite {RELEASE} and component main, for {architecture}",
-            hint=f"add one as {apt_folder}/sources.list.d/{RELEASE}.sources; the lab uses it for its hosts only if you wish",
+            hint=f"add one to {apt_folder}/sources.list.d; the hosts of the lab get their packages from it",
         )
     release_of = probe or release_file
     kept: dict[str, AptSource] = {}
@@ -140,7 +149,7 @@ def apt_settings() -> Iterator[AptSetting]:
     named = set()
     for line in call(["apt-config", "dump"]).splitlines():
         match = SETTING_LINE.match(line)
-        if match and match["value"] and KEPT_SETTINGS.match(match["name"]) and not DROPPED_SETTINGS.search(match["name"]):
+        if match and match["value"] and KEPT_SETTINGS.match(match["name"]):
             named.add(match["name"].lower())
             yield AptSetting(match["name"], match["value"])
     for scheme in ("http", "https"):
@@ -161,6 +170,10 @@ def write_build_files(mirror: Mirror, folder: Path) -> tuple[Path, Path]:
     write_whole(sources, mirror.sources_text())
     write_whole(settings, mirror.settings_text(for_hosts=False))
     return sources, settings
+
+
+def _suite_for_hosts(part: str | None) -> str:
+    return RELEASE + (part or "").replace("/updates", "-security")
 
 
 def _resolved(uri: str) -> list[str]:
