@@ -1,0 +1,247 @@
+"""Takes listing pages into the ledger: what is new, what changed, what is already here, what vanished."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from migrate.export.fetch import SECOND_READ
+from migrate.export.keymap import folders, is_safe, key_bytes, key_text, object_path, odd_path, safe_path
+from migrate.export.ledger import Ledger, State, utc_now
+from migrate.export.scope import Order
+from migrate.export.source import Entry
+from migrate.export.tree import PathBlocked, Tree
+
+ARCHIVE_CLASSES = frozenset({"GLACIER", "DEEP_ARCHIVE"})
+REMEMBERED_FOLDERS = 100_000
+
+KNOWN = (
+    "SELECT key, version_id, id, is_latest, state, etag, size, last_modified, path, stored_size, proof, seen_run,"
+    " delete_marker, tags IS NOT NULL FROM objects WHERE key IN ({marks})"
+)
+INSERT = (
+    "INSERT INTO objects (key, version_id, is_latest, delete_marker, state, size, etag, last_modified, storage_class,"
+    " settled_at, seen_run) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id"
+)
+CHANGED = (
+    "UPDATE objects SET is_latest = ?, delete_marker = ?, state = ?, size = ?, etag = ?, last_modified = ?,"
+    " storage_class = ?, proof = NULL, reason = NULL, evidence = NULL, settled_at = ?, seen_run = ? WHERE id = ?"
+)
+SEEN = "UPDATE objects SET state = ?, is_latest = ?, storage_class = ?, seen_run = ? WHERE id = ?"
+ORDERS = {
+    Order.LISTED: "id",
+    Order.NEWEST: "last_modified DESC, id",
+    Order.OLDEST: "last_modified, id",
+    Order.SMALLEST: "size, id",
+    Order.LARGEST: "size DESC, id",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    key: bytes
+    version_id: str
+    id: int
+    is_latest: int
+    state: str
+    etag: str
+    size: int
+    last_modified: str
+    path: str | None
+    stored_size: int | None
+    proof: str | None
+    seen_run: int
+    delete_marker: int
+    has_tags: int
+
+
+@dataclass(slots=True)
+class IntakeTally:
+    """Objects and bytes of a listing so far."""
+
+    listed: int = 0
+    listed_bytes: int = 0
+    skipped: int = 0
+    skipped_bytes: int = 0
+    already_fetched: int = 0
+    markers: int = 0
+    queued: int = 0
+    queued_bytes: int = 0
+    archived_class: int = 0
+
+
+class Intake:
+    """Takes the pages of one run's listing. The caller owns the transaction."""
+
+    def __init__(
+        self, ledger: Ledger, tree: Tree, run: int, wanted: Callable[[str], bool], *, with_tags: bool = False
+    ) -> None:
+        self.tally = IntakeTally()
+        self._connection = ledger.connection
+        self._tree = tree
+        self._run = run
+        self._wanted = wanted
+        self._with_tags = with_tags
+        self._folders: set[str] = set()
+
+    def take(self, page: Iterable[Entry], *, queue_now: bool) -> None:
+        """Records one page; `queue_now` puts its work into the queue in the order of the listing."""
+        entries = {(key_bytes(entry.key), entry.version_id): entry for entry in page if self._wanted(entry.key)}
+        known = self._known([key for key, _ in entries])
+        seen: list[tuple[object, ...]] = []
+        queued: list[tuple[int]] = []
+        for identity, entry in entries.items():
+            row = known.get(identity)
+            if row is not None and row.seen_run == self._run:
+                continue
+            self.tally.listed += 1
+            self.tally.listed_bytes += entry.size
+            identifier = self._record(identity[0], entry, row, seen)
+            if identifier is not None:
+                self.tally.queued += 1
+                self.tally.queued_bytes += entry.size
+                queued.append((identifier,))
+        self._connection.executemany(SEEN, seen)
+        if queue_now:
+            self._connection.executemany("INSERT INTO temp.queue (id) VALUES (?)", queued)
+
+    def finish(self, order: Order) -> int:
+        """The listing has ended: queues the work that is not queued yet, marks what vanished; returns their count."""
+        if order is not Order.LISTED:
+            self._connection.execute(
+                "INSERT INTO temp.queue (id) SELECT id FROM objects"
+                " WHERE seen_run = ? AND state IN ('listed', 'archived') AND delete_marker = 0"
+                f" ORDER BY {ORDERS[order]}",
+                (self._run,),
+            )
+        self._connection.create_function("wanted", 1, lambda key: self._wanted(key_text(key)), deterministic=True)
+        vanished = self._connection.execute(
+            "UPDATE objects SET state = 'gone', reason = 'the source no longer lists it', settled_at = ?"
+            " WHERE seen_run <> ? AND state <> 'gone' AND wanted(key)",
+            (utc_now(), self._run),
+        )
+        return vanished.rowcount
+
+    def _known(self, keys: Sequence[bytes]) -> dict[tuple[bytes, str], _Known]:
+        unique = list(dict.fromkeys(keys))
+        rows = self._connection.execute(KNOWN.format(marks=",".join("?" * len(unique))), unique)
+        return {(fields[0], fields[1]): _Known(*fields) for fields in rows}
+
+    def _record(self, key: bytes, entry: Entry, row: _Known | None, seen: list[tuple[object, ...]]) -> int | None:
+        if row is None:
+            self._claim_folders(entry.key)
+            return self._insert(key, entry)
+        settled = self._settled(entry, row)
+        if settled is None:
+            return self._changed(entry, row)
+        seen.append((settled.value, entry.is_latest, entry.storage_class, self._run, row.id))
+        if entry.delete_marker:
+            self.tally.markers += 1
+        elif settled is State.VERIFIED:
+            self.tally.skipped += 1
+            self.tally.skipped_bytes += entry.size
+        else:
+            self.tally.already_fetched += 1
+        return None
+
+    def _insert(self, key: bytes, entry: Entry) -> int | None:
+        state = self._first_state(entry)
+        settled_at = utc_now() if entry.delete_marker else None
+        fields = (key, entry.version_id, entry.is_latest, entry.delete_marker, state.value, entry.size, entry.etag)
+        found = self._connection.execute(
+            INSERT, (*fields, entry.last_modified, entry.storage_class, settled_at, self._run)
+        ).fetchone()
+        return None if entry.delete_marker else int(found[0])
+
+    def _changed(self, entry: Entry, row: _Known) -> int | None:
+        state = self._first_state(entry)
+        self._rename_for_latest(entry, row)
+        fields = (entry.is_latest, entry.delete_marker, state.value, entry.size, entry.etag, entry.last_modified)
+        settled_at = utc_now() if entry.delete_marker else None
+        self._connection.execute(CHANGED, (*fields, entry.storage_class, settled_at, self._run, row.id))
+        return None if entry.delete_marker else row.id
+
+    def _first_state(self, entry: Entry) -> State:
+        if entry.delete_marker:
+            self.tally.markers += 1
+            return State.VERIFIED
+        if entry.storage_class in ARCHIVE_CLASSES:
+            self.tally.archived_class += 1
+            return State.ARCHIVED
+        return State.LISTED
+
+    def _settled(self, entry: Entry, row: _Known) -> State | None:
+        """The state of an object that needs no work: unchanged at the source, proved before, whole on disk."""
+        if (row.etag, row.size, bool(row.delete_marker)) != (entry.etag, entry.size, entry.delete_marker):
+            return None
+        if not _same_moment(row.last_modified, entry.last_modified):
+            return None
+        if entry.delete_marker:
+            self._rename_for_latest(entry, row)
+            return State.VERIFIED
+        if row.path is None or row.proof is None or row.state not in ("verified", "fetched", "gone"):
+            return None
+        if self._with_tags and not row.has_tags:
+            return None
+        path = self._rename_for_latest(entry, row)
+        if path is None or self._tree.size(path) != row.stored_size:
+            return None
+        if row.state != "gone":
+            return State(row.state)
+        return State.FETCHED if row.proof == SECOND_READ else State.VERIFIED
+
+    def _rename_for_latest(self, entry: Entry, row: _Known) -> str | None:
+        """A version that became current, or ceased to be, changes its place; returns where it lies now."""
+        if row.path is None or bool(row.is_latest) == entry.is_latest:
+            return row.path
+        path = object_path(
+            entry.key, version_id=entry.version_id, is_latest=entry.is_latest, is_folder=self.is_folder(entry.key)
+        )
+        if entry.is_latest:
+            self.vacate(entry.key, entry.version_id, path)
+        return self._move(row.id, row.path, path)
+
+    def is_folder(self, key: str) -> bool:
+        """Whether another safe key lies below this one."""
+        return self._connection.execute("SELECT 1 FROM folders WHERE path = ?", (key,)).fetchone() is not None
+
+    def vacate(self, key: str, version_id: str, path: str) -> None:
+        """Moves another version of the key away from `path`."""
+        occupants = self._connection.execute(
+            "SELECT id, version_id FROM objects WHERE key = ? AND version_id <> ? AND path = ?",
+            (key_bytes(key), version_id, path),
+        ).fetchall()
+        for identifier, version in occupants:
+            self._move(identifier, path, object_path(key, version_id=version, is_latest=False))
+
+    def _claim_folders(self, key: str) -> None:
+        """Notes the folders that a new safe key needs; a stored object of such a name makes room."""
+        if not is_safe(key):
+            return
+        for folder in folders(key):
+            if folder in self._folders:
+                return
+            if len(self._folders) >= REMEMBERED_FOLDERS:
+                self._folders.clear()
+            self._folders.add(folder)
+            new = self._connection.execute("INSERT OR IGNORE INTO folders (path) VALUES (?)", (folder,)).rowcount
+            if not new:
+                return
+            occupants = self._connection.execute(
+                "SELECT id FROM objects WHERE key = ? AND path = ?", (key_bytes(folder), safe_path(folder))
+            ).fetchall()
+            for (identifier,) in occupants:
+                self._move(identifier, safe_path(folder), odd_path(folder))
+
+    def _move(self, identifier: int, old: str, new: str) -> str | None:
+        try:
+            moved = self._tree.move(old, new)
+        except PathBlocked:
+            moved = False
+        self._connection.execute("UPDATE objects SET path = ? WHERE id = ?", (new if moved else None, identifier))
+        return new if moved else None
+
+
+def _same_moment(recorded: str, listed: str) -> bool:
+    """A GET tells the time to the second, a listing may tell more."""
+    if "." in recorded and "." in listed:
+        return recorded == listed
+    return recorded.partition(".")[0].rstrip("Z") == listed.partition(".")[0].rstrip("Z")

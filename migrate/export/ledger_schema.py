@@ -1,0 +1,63 @@
+"""The ledger's tables. `PRAGMA user_version` is the schema's version."""
+
+SCHEMA_VERSION = 1
+
+SCHEMA = """
+CREATE TABLE archive (
+    name TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+) WITHOUT ROWID;
+
+CREATE TABLE runs (
+    id INTEGER PRIMARY KEY,
+    started TEXT NOT NULL,
+    ended TEXT,
+    host TEXT NOT NULL,
+    pid INTEGER NOT NULL,
+    options TEXT NOT NULL,
+    outcome TEXT NOT NULL DEFAULT 'running',
+    listing_complete INTEGER NOT NULL DEFAULT 0,
+    progress TEXT NOT NULL DEFAULT '{}',
+    result TEXT
+);
+
+CREATE TABLE objects (
+    id INTEGER PRIMARY KEY,
+    key BLOB NOT NULL,
+    version_id TEXT NOT NULL DEFAULT '',
+    is_latest INTEGER NOT NULL DEFAULT 1,
+    delete_marker INTEGER NOT NULL DEFAULT 0,
+    state TEXT NOT NULL
+        CHECK (state IN ('listed', 'archived', 'fetched', 'verified', 'quarantined', 'gone')),
+    -- what the source says
+    size INTEGER NOT NULL,
+    etag TEXT NOT NULL,
+    last_modified TEXT NOT NULL,
+    storage_class TEXT NOT NULL,
+    content_type TEXT,
+    headers TEXT NOT NULL DEFAULT '{}',
+    metadata TEXT NOT NULL DEFAULT '{}',
+    tags TEXT,
+    part_sizes TEXT NOT NULL DEFAULT '[]',
+    -- what lies in the archive
+    path TEXT,
+    stored_size INTEGER,
+    digest TEXT,
+    md5 TEXT,
+    -- how we know
+    proof TEXT,
+    reason TEXT,
+    evidence TEXT,
+    attempts INTEGER NOT NULL DEFAULT 0,
+    settled_at TEXT,
+    seen_run INTEGER NOT NULL,
+    UNIQUE (key, version_id)
+);
+
+CREATE TABLE folders (
+    path TEXT PRIMARY KEY
+) WITHOUT ROWID;
+"""
+
+# Positions of one run's work; a temporary table, so it costs no fsync and ends with the run.
+QUEUE = "CREATE TEMP TABLE queue (position INTEGER PRIMARY KEY, id INTEGER NOT NULL)"

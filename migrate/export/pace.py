@@ -1,0 +1,46 @@
+"""What all workers share: the bandwidth they may use, and the pause that the source asks for."""
+
+import threading
+import time
+
+FIRST_PAUSE_SECONDS = 0.5
+LONGEST_PAUSE_SECONDS = 30.0
+CALM_SECONDS = 5.0
+
+
+class Pace:
+    """Shared by the workers of one process. `bytes_per_second` of 0 is no limit."""
+
+    def __init__(self, bytes_per_second: float = 0.0) -> None:
+        self._limit = bytes_per_second
+        self._lock = threading.Lock()
+        self._paid_until = time.monotonic()
+        self._pause_until = 0.0
+        self._pause = FIRST_PAUSE_SECONDS
+
+    def slow_down(self) -> None:
+        """The source asked for fewer requests: everybody waits, longer each time until it has been calm."""
+        with self._lock:
+            now = time.monotonic()
+            if now < self._pause_until:
+                return
+            calm = now - self._pause_until > CALM_SECONDS
+            self._pause = FIRST_PAUSE_SECONDS if calm else min(self._pause * 2, LONGEST_PAUSE_SECONDS)
+            self._pause_until = now + self._pause
+
+    def wait(self, cancel: threading.Event) -> None:
+        """Returns when the next request may be sent, or as soon as `cancel` is set."""
+        remaining = self._pause_until - time.monotonic()
+        if remaining > 0:
+            cancel.wait(remaining)
+
+    def spend(self, count: int, cancel: threading.Event) -> None:
+        """Accounts for `count` bytes and waits until the limit allows them, or `cancel` is set."""
+        if not self._limit:
+            return
+        with self._lock:
+            now = time.monotonic()
+            self._paid_until = max(self._paid_until, now) + count / self._limit
+            owed = self._paid_until - now
+        if owed > 0:
+            cancel.wait(owed)

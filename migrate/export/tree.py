@@ -1,0 +1,209 @@
+"""The archive's folders: every path is walked one component at a time, no symbolic link is ever followed."""
+
+import errno
+import os
+import stat
+from collections import OrderedDict
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO
+
+from migrate.errors import UsageProblem
+from migrate.export.keymap import OBJECTS, ODD, QUARANTINE, SPOOL, VERSIONS
+
+OPEN_FOLDERS = 256
+FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+OBJECT_MODE = 0o644
+FOLDER_MODE = 0o755
+
+
+class PathBlocked(Exception):
+    """A path cannot hold a file: a link, a file or a folder stands in the way, or the filesystem refuses the name."""
+
+    def __init__(self, path: str, why: str) -> None:
+        super().__init__(f"{path}: {why}")
+        self.path = path
+        self.why = why
+
+
+BLOCKING = {errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ, errno.EEXIST,
+            errno.ENOTEMPTY}  # fmt: skip
+
+
+class Tree:
+    """File operations below DEST. Not thread-safe but for `spool_file`, `discard` and `open_file`."""
+
+    def __init__(self, dest: Path) -> None:
+        self.dest = dest
+        self._root = os.open(dest, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._folders: OrderedDict[str, int] = OrderedDict()
+        self._touched: set[str] = set()
+        self._spool = -1
+
+    def prepare(self) -> None:
+        """Makes the archive's own folders and empties the spool. Raises UsageProblem where one cannot be used."""
+        for name in (OBJECTS, ODD, VERSIONS, QUARANTINE, SPOOL):
+            try:
+                self._folder(name, create=True)
+            except (PathBlocked, OSError) as problem:
+                raise UsageProblem(
+                    f"cannot use {name}: {problem}",
+                    where=str(self.dest),
+                    expected="a writable folder of the archive itself; symbolic links are not followed",
+                    hint="choose another DEST, or move what stands in the way",
+                ) from problem
+        self._spool = os.open(SPOOL, FOLDER_FLAGS, dir_fd=self._root)
+        for name in os.listdir(self._spool):  # noqa: PTH208 - a descriptor, not a path
+            os.unlink(name, dir_fd=self._spool)
+
+    def spool_file(self, name: str) -> BinaryIO:
+        """A new empty file of the spool, open for writing and reading."""
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        return os.fdopen(os.open(name, flags, OBJECT_MODE, dir_fd=self._spool), "w+b", buffering=0)
+
+    def discard(self, name: str) -> None:
+        """Removes a file of the spool, if it is there."""
+        try:
+            os.unlink(name, dir_fd=self._spool)
+        except FileNotFoundError:
+            return
+
+    def place(self, spooled: str, path: str) -> None:
+        """Renames a spooled file to `path`. Raises PathBlocked; the spooled file is then still there."""
+        folder, name = self._parent(path, create=True)
+        try:
+            os.rename(spooled, name, src_dir_fd=self._spool, dst_dir_fd=folder)
+        except OSError as problem:
+            raise _blocked_or_same(problem, path) from problem
+
+    def move(self, old: str, new: str) -> bool:
+        """Renames a stored file; False where there is none at `old`. Raises PathBlocked."""
+        try:
+            old_folder, old_name = self._parent(old, create=False)
+        except FileNotFoundError:
+            return False
+        old_folder = os.dup(old_folder)  # the second walk may push it out of the cache
+        try:
+            new_folder, new_name = self._parent(new, create=True)
+            os.rename(old_name, new_name, src_dir_fd=old_folder, dst_dir_fd=new_folder)
+        except FileNotFoundError:
+            return False
+        except OSError as problem:
+            raise _blocked_or_same(problem, new) from problem
+        finally:
+            os.close(old_folder)
+        self._touched.add(old.rpartition("/")[0])
+        return True
+
+    def size(self, path: str) -> int | None:
+        """Bytes of the regular file at `path`; None where there is none or a link stands in the way."""
+        try:
+            folder, name = self._parent(path, create=False)
+            status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+        except (FileNotFoundError, PathBlocked):
+            return None
+        return status.st_size if stat.S_ISREG(status.st_mode) else None
+
+    def open_file(self, path: str) -> BinaryIO:
+        """Opens a stored file for reading. Raises OSError or PathBlocked."""
+        folder = os.dup(self._root)
+        components = path.split("/")
+        try:
+            for component in components[:-1]:
+                below = os.open(component, FOLDER_FLAGS, dir_fd=folder)
+                os.close(folder)
+                folder = below
+            file = os.open(components[-1], os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+        except FileNotFoundError:
+            raise
+        except OSError as problem:
+            raise _blocked_or_same(problem, path) from problem
+        finally:
+            os.close(folder)
+        return os.fdopen(file, "rb", buffering=0)
+
+    def write_text(self, path: str, text: str) -> None:
+        """Writes a small file in one step, under its name only when whole."""
+        spooled = f"text-{os.getpid()}"
+        self.discard(spooled)
+        with self.spool_file(spooled) as stream:
+            stream.write(text.encode("utf-8", "surrogateescape"))
+            os.fsync(stream.fileno())
+        self.place(spooled, path)
+
+    def remove(self, path: str) -> None:
+        """Removes a stored file, if it is there."""
+        try:
+            folder, name = self._parent(path, create=False)
+            os.unlink(name, dir_fd=folder)
+        except (FileNotFoundError, PathBlocked):
+            return
+        self._touched.add(path.rpartition("/")[0])
+
+    def sync_folders(self) -> None:
+        """Makes the renames since the last call durable."""
+        for path in self._touched:
+            try:
+                os.fsync(self._folder(path, create=False))
+            except (FileNotFoundError, PathBlocked):
+                continue
+        self._touched.clear()
+
+    def close(self) -> None:
+        for descriptor in self._folders.values():
+            os.close(descriptor)
+        self._folders.clear()
+        if self._spool >= 0:
+            os.close(self._spool)
+        os.close(self._root)
+
+    def __enter__(self) -> "Tree":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _parent(self, path: str, *, create: bool) -> tuple[int, str]:
+        folder, _, name = path.rpartition("/")
+        descriptor = self._folder(folder, create=create)
+        if create:
+            self._touched.add(folder)
+        return descriptor, name
+
+    def _folder(self, path: str, *, create: bool) -> int:
+        if not path:
+            return self._root
+        known = self._folders.get(path)
+        if known is not None:
+            self._folders.move_to_end(path)
+            return known
+        parent, _, name = path.rpartition("/")
+        above = self._folder(parent, create=create)
+        try:
+            descriptor = self._enter(above, name, parent, create=create)
+        except FileNotFoundError:
+            raise
+        except OSError as problem:
+            raise _blocked_or_same(problem, path) from problem
+        self._folders[path] = descriptor
+        if len(self._folders) > OPEN_FOLDERS:
+            os.close(self._folders.popitem(last=False)[1])
+        return descriptor
+
+    def _enter(self, above: int, name: str, parent: str, *, create: bool) -> int:
+        try:
+            return os.open(name, FOLDER_FLAGS, dir_fd=above)
+        except FileNotFoundError:
+            if not create:
+                raise
+            os.mkdir(name, FOLDER_MODE, dir_fd=above)
+            self._touched.add(parent)
+            return os.open(name, FOLDER_FLAGS, dir_fd=above)
+
+
+def _blocked_or_same(problem: OSError, path: str) -> Exception:
+    if problem.errno in BLOCKING:
+        return PathBlocked(path, problem.strerror or str(problem))
+    return problem
