@@ -36,7 +36,7 @@ def _lab_steps(old_home: bool) -> Iterator[Step]:
     if old_home:
         yield Step(
             "lab.old-home", Phase.LAB, "lab.old-home", "the old home lives: S3, database, app, users",
-            Effect.REVERSIBLE,
+            Effect.REVERSIBLE, ("lab.hosts",),
         )  # fmt: skip
         yield Step(
             "lab.dump", Phase.LAB, "lab.dump", "the old home's own dump job runs; its users go on writing",

@@ -18,6 +18,9 @@ POLL_SECONDS = 0.2
 STOP_SECONDS = 20.0
 """How long an interrupted run waits for the steps under way to come to rest."""
 
+PROGRESS_SECONDS = 1.0
+"""How often the progress of one step reaches the journal, at most."""
+
 Observer = Callable[[Step, Event, Mapping[str, Any], float | None], None]
 
 
@@ -56,6 +59,7 @@ class Runner:
         self.stop = stop or threading.Event()
         self._done: set[str] = set()
         self._errors: list[CloudexitError] = []
+        self._progressed: dict[str, float] = {}
 
     def execute(self) -> None:
         """Returns when every step is done. Raises the first failure's error, or Interrupted."""
@@ -104,7 +108,10 @@ class Runner:
         self._note(end.step, end.event, detail, end.seconds)
 
     def _progress(self, step: Step, detail: Mapping[str, Any]) -> None:
-        self._note(step, Event.PROGRESS, detail, None)
+        now = time.monotonic()
+        if now - self._progressed.get(step.id, -PROGRESS_SECONDS) >= PROGRESS_SECONDS:
+            self._progressed[step.id] = now
+            self._note(step, Event.PROGRESS, detail, None)
 
     def _note(self, step: Step, event: Event, detail: Mapping[str, Any], seconds: float | None) -> None:
         self.journal.write(self.run, step.id, event, detail, seconds)

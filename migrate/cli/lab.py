@@ -33,8 +33,8 @@ def host_groups(stack: Stack, hosts: int | None = None) -> dict[str, tuple[str, 
 def document_of(host: LabHost) -> dict[str, object]:
     return {
         "name": host.name,
-        "address": str(host.address),
-        "state": host.state,
+        "address": host.address,
+        "state": host.state.value,
         "groups": list(host.groups),
         "ssh": " ".join(host.ssh),
     }
@@ -60,7 +60,7 @@ def up(
 @app.command("list")
 def list_hosts(name: Name = DEFAULT_NAME, as_json: Json = False) -> None:
     """Hosts of a lab, their addresses and states."""
-    _show(Output(as_json), Lab(name).list())
+    _show(Output(as_json), Lab(name).hosts())
 
 
 def _show(output: Output, hosts: list[LabHost]) -> None:
@@ -69,7 +69,7 @@ def _show(output: Output, hosts: list[LabHost]) -> None:
         return
     for host in hosts:
         output.results.print(
-            f"{host.name:<12} {host.address!s:<16} {host.state:<10} {', '.join(host.groups)}", highlight=False
+            f"{host.name:<12} {host.address:<16} {host.state:<10} {', '.join(host.groups)}", highlight=False
         )
     if not hosts:
         output.say("no hosts; make some: cloudexit lab up STACK")

@@ -14,7 +14,7 @@ from migrate.action import Outcome, StepContext
 from migrate.check import Verdict
 from migrate.errors import GateHeld, Unreachable
 from migrate.inventory import Host, Inventory
-from migrate.lab.lab import HostSpec, Lab
+from migrate.lab.lab import HostSpec, HostState, Lab
 from migrate.plan import Step, digest_of
 from migrate.ports import Hosts, Playbooks
 from migrate.secret import Secrets
@@ -87,6 +87,11 @@ class OldHomeRecipe:
         )
 
 
+def switched_off(lab: Lab) -> Path:
+    """The mark that this drill's old home was switched off; it goes with the lab."""
+    return lab.folder / "old-home.switched-off"
+
+
 class HostsUp:
     """Disposable hosts for the new home boot side by side."""
 
@@ -95,7 +100,7 @@ class HostsUp:
         self.specs = specs
 
     def verify(self, step: Step, context: StepContext) -> Verdict:
-        running = {host.name for host in self.lab.list() if host.state == "running"}
+        running = {host.name for host in self.lab.hosts() if host.state is HostState.RUNNING}
         return Verdict.PASS if {spec.name for spec in self.specs} <= running else Verdict.FAIL
 
     def apply(self, step: Step, context: StepContext) -> Outcome:
@@ -118,12 +123,12 @@ class OldHomeLives:
 
     def verify(self, step: Step, context: StepContext) -> Verdict:
         """An old home that was switched off has lived: a resumed drill does not bring it back."""
-        known = {host.name: host for host in self.lab.list()}
+        known = {host.name: host for host in self.lab.hosts()}
         if OLD_HOST not in known:
             return Verdict.FAIL
-        if self.lab.is_cut_off(OLD_HOST):
+        if switched_off(self.lab).exists():
             return Verdict.PASS
-        alive = known[OLD_HOST].state == "running" and known[OLD_HOST].image == self.recipe.image
+        alive = known[OLD_HOST].state is HostState.RUNNING and known[OLD_HOST].image == self.recipe.image
         return Verdict.PASS if alive and self._endpoint_answers() else Verdict.FAIL
 
     def apply(self, step: Step, context: StepContext) -> Outcome:
@@ -138,7 +143,6 @@ class OldHomeLives:
         context.progress({"note": "building the release and the old home's inputs"})
         self.recipe.prepare()
         context.progress({"note": "making the old home's image, once: packages, app, community"})
-        self.lab.remove(OLD_HOST)
         self.lab.up([HostSpec(OLD_HOST, (OLD_GROUP,))])
         result = self.playbooks.run(
             self.recipe.folder / self.recipe.manifest.playbook,
@@ -206,11 +210,12 @@ class OldHomeSwitchedOff:
         self.lab = lab
 
     def verify(self, step: Step, context: StepContext) -> Verdict:
-        states: Mapping[str, str] = {host.name: host.state for host in self.lab.list()}
-        off = self.lab.is_cut_off(OLD_HOST) and states.get(OLD_HOST) != "running"
+        states: Mapping[str, HostState] = {host.name: host.state for host in self.lab.hosts()}
+        off = switched_off(self.lab).exists() and states.get(OLD_HOST) is HostState.STOPPED
         return Verdict.PASS if off else Verdict.FAIL
 
     def apply(self, step: Step, context: StepContext) -> Outcome:
+        switched_off(self.lab).touch()
         self.lab.cut_off(OLD_HOST)
         self.lab.stop(OLD_HOST)
         return Outcome({"host": OLD_HOST})

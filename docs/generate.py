@@ -1,0 +1,140 @@
+"""Writes the reference pages that follow from the code: the manifest from its schema, the command line from Typer.
+
+`python docs/generate.py` writes them; `--check` exits 1 where one is out of date.
+"""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import typer
+
+from migrate.cli import app
+from migrate.stack import Stack
+
+REFERENCE = Path(__file__).parent / "reference"
+PARTS = (
+    ("Stack", "The manifest", "The top of `stack.yaml`."),
+    ("Source", "source", ""),
+    ("Bucket", "buckets", "Name of the bucket -> these fields."),
+    ("Database", "databases", "Name of the database -> these fields."),
+    ("Cache", "caches", "Name -> these fields."),
+    ("Media", "media", "Name -> these fields."),
+    ("Release", "releases", "Name -> these fields."),
+    ("Artifact", "An artifact", "`dump`, `snapshot` and `artifact` of the parts above."),
+    ("Service", "services", "Name -> these fields."),
+    ("ServiceCheck", "checks of a service", "A list of these."),
+    ("HttpCheck", "http", "Of a check."),
+    ("PostgresqlCheck", "postgresql", "Of a check."),
+    ("RedisCheck", "redis", "Of a check."),
+    ("Journey", "journeys", "Name -> these fields."),
+    ("Rehearsal", "rehearsal", ""),
+    ("OldHome", "rehearsal.old_home", ""),
+)
+
+
+def manifest_page() -> str:
+    schema = Stack.model_json_schema()
+    models = {**schema["$defs"], "Stack": schema}
+    lines = [
+        "# The manifest: stack.yaml",
+        "",
+        "This page is generated from the schema (`make docs`). Unknown keys are refused, and every fault is named by",
+        "file, line and field. Durations are written `500ms`, `30s`, `5m` or `2h`. `cloudexit init DIR` writes a",
+        "commented manifest to begin with; `examples/plaza/stack.yaml` is a whole one.",
+        "",
+    ]
+    for model, title, note in PARTS:
+        lines += [f"## {title}", ""]
+        if note:
+            lines += [note, ""]
+        lines += ["| field | type | default | what it is |", "| --- | --- | --- | --- |"]
+        lines += list(_rows(models[model]))
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _rows(model: dict[str, Any]) -> Iterator[str]:
+    required = set(model.get("required", []))
+    for name, field in model["properties"].items():
+        default = "**required**" if name in required else _default(field)
+        text = " ".join(field.get("description", "").split())
+        yield f"| `{name}` | {_type(field)} | {default} | {text} |"
+
+
+def _default(field: dict[str, Any]) -> str:
+    value = field.get("default")
+    return "" if value in (None, "", [], {}) else f"`{value}`"
+
+
+def _type(field: dict[str, Any]) -> str:
+    if "enum" in field:
+        return " \\| ".join(f"`{value}`" for value in field["enum"])
+    if "const" in field:
+        return f"`{field['const']}`"
+    if "$ref" in field:
+        return field["$ref"].rsplit("/", 1)[-1]
+    if "anyOf" in field:
+        return " or ".join(_type(option) for option in field["anyOf"] if option.get("type") != "null")
+    if field.get("type") == "array":
+        return f"list of {_type(field.get('items', {}))}"
+    if field.get("type") == "object":
+        return f"name -> {_type(field.get('additionalProperties', {}))}" if "additionalProperties" in field else "map"
+    return str(field.get("type", "any"))
+
+
+def command_page() -> str:
+    lines = [
+        "# The command line",
+        "",
+        "This page is generated from the program (`make docs`). `--json` prints one JSON document on standard output;",
+        "progress and prose go to standard error. No colour where the stream is no terminal or `NO_COLOR` is set.",
+        "Exit codes: [exit-codes.md](exit-codes.md).",
+        "",
+    ]
+    group = typer.main.get_command(app)
+    assert isinstance(group, click.Group)
+    for path, command in _commands(group, ("cloudexit",)):
+        lines += [f"## {' '.join(path)}", "", " ".join((command.help or "").split()), "", "```"]
+        lines += [_usage(path, command), "```", ""]
+        options = [p for p in command.params if isinstance(p, click.Option) and p.name != "help"]
+        lines += [f"- `{', '.join(o.opts)}`: {o.help or ''}" for o in options]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _commands(group: click.Group, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from _commands(command, (*path, name))
+        else:
+            yield (*path, name), command
+
+
+def _usage(path: tuple[str, ...], command: click.Command) -> str:
+    context = click.Context(command, info_name=" ".join(path))
+    return " ".join([context.info_name or "", *command.collect_usage_pieces(context)])
+
+
+PAGES = {"manifest.md": manifest_page, "command-line.md": command_page}
+
+
+def main() -> int:
+    stale = []
+    for name, page in PAGES.items():
+        path = REFERENCE / name
+        text = page()
+        if "--check" in sys.argv:
+            if not path.exists() or path.read_text() != text:
+                stale.append(name)
+        else:
+            path.write_text(text)
+    if stale:
+        sys.stderr.write(f"out of date: {', '.join(stale)}; run: make docs\n")
+    return int(bool(stale))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
