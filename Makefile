@@ -33,7 +33,7 @@ lint: $(VENV)/.ready-dev ## ruff, mypy, import-linter, ansible-lint
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/ansible-lint --offline -q
 
 bench: setup ## the figures of docs/benchmarks.md
-	$(SUDO) $(BIN)/python -m benchmarks
+	$(SUDO) $(BIN)/python benchmarks/rehearsal.py
 
 docs: $(VENV)/.ready-dev ## the reference pages that are generated from the schema and the command line
 	$(BIN)/python docs/generate.py
