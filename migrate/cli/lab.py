@@ -10,6 +10,7 @@ from migrate.cli.output import Json, Output
 from migrate.errors import ExitCode, UsageProblem
 from migrate.lab.lab import HostSpec, Lab, LabHost
 from migrate.lab.requirements import doctor
+from migrate.report.terminal import show_check
 from migrate.stack import Stack, read_stack
 
 app = typer.Typer(help="Disposable hosts with systemd on this machine.", no_args_is_help=True)
@@ -93,11 +94,13 @@ def down(name: Name = DEFAULT_NAME) -> None:
 def show_doctor(as_json: Json = False) -> None:
     """What this machine lacks for disposable hosts."""
     output = Output(as_json)
-    findings = doctor()
+    results = doctor(Lab(DEFAULT_NAME).root)
+    lacking = [result for result in results if not result]
     if output.as_json:
-        output.document({"findings": [vars(finding) for finding in findings]})
-    for finding in [] if as_json else findings:
-        output.results.print(f"{finding.what}\n  do: {finding.hint}", highlight=False, soft_wrap=True)
-    if not findings:
-        output.say("this machine can run disposable hosts")
-    raise typer.Exit(int(ExitCode.GATE if findings else ExitCode.DONE))
+        output.document({"checks": [result.as_document() for result in results]})
+    else:
+        for result in results:
+            show_check(output.results, result.as_document())
+    if any(result.holds for result in lacking):
+        raise typer.Exit(int(ExitCode.GATE))
+    output.say("this machine can hold disposable hosts")

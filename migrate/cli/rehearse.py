@@ -138,5 +138,3 @@ def _say_how_to_look(undertaking: Undertaking, lab: Lab, output: Output) -> None
 
 def register(app: typer.Typer) -> None:
     app.command()(rehearse)
-
-

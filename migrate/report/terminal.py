@@ -59,7 +59,7 @@ def show_event(
     )
     for check in detail.get("checks", []):
         if verbose or check["verdict"] != "pass":
-            _show_check(console, check)
+            show_check(console, check)
 
 
 def _facts(detail: Mapping[str, Any]) -> str:
@@ -82,7 +82,8 @@ def _value(key: str, value: object) -> str:
     return str(value) if len(str(value)) <= 60 else f"{str(value)[:57]}…"
 
 
-def _show_check(console: Console, check: Mapping[str, Any]) -> None:
+def show_check(console: Console, check: Mapping[str, Any]) -> None:
+    """One check with its verdict, and what to do where it did not pass."""
     where = f"{check['host']}: " if check["host"] else ""
     text = escape(f"{where}{check['name']} {check['detail']}")
     console.print(f"    {MARKS[check['verdict']]} {text}", highlight=False, soft_wrap=True)
@@ -173,12 +174,19 @@ def _show_recovery(console: Console, report: Mapping[str, Any]) -> None:
         f"queues drained {duration(rto['drained_seconds'])}",
         highlight=False,
     )
-    for database, lag in report["rpo"].items():
-        window = lag.get("loss_window_seconds")
-        console.print(
-            f"[bold]RPO[/]  {database}: {duration(window)} of writes would be lost; newest write missing "
-            f"{lag.get('newest_missing') or 'none'}",
-            highlight=False,
-        )
-        for table, missing in lag.get("missing", {}).items():
-            console.print(f"  {table}: {missing} rows", highlight=False)
+    for database, detail in report["rpo"].items():
+        _show_lag(console, database, detail.get("lag"))
+
+
+def _show_lag(console: Console, database: str, lag: Mapping[str, Any] | None) -> None:
+    if lag is None:
+        console.print(f"[bold]RPO[/]  {database}: unknown, the old home could not be asked", highlight=False)
+        return
+    newest = f"newest write missing {lag['newest_missing']}" if lag["newest_missing"] else "no newer write is missing"
+    console.print(
+        f"[bold]RPO[/]  {database}: {lag['rows_missing']:,} rows over {duration(lag['seconds'])}; {newest}",
+        highlight=False,
+    )
+    for table in lag["tables"]:
+        if table["rows_missing"]:
+            console.print(f"  {table['table']}: {table['rows_missing']:,} rows", highlight=False)
