@@ -1,0 +1,180 @@
+"""The manifest's checks of a service, evaluated from the operator's machine on every host of its group."""
+
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from migrate.check import CheckResult, Severity, Verdict
+from migrate.errors import Interrupted, OutsideProblem
+from migrate.inventory import Host, Inventory
+from migrate.ports import Hosts, Http, Postgresql, Redis
+from migrate.secret import Secrets
+from migrate.stack import HttpCheck, PostgresqlCheck, RedisCheck, Service, ServiceCheck, ServiceKind, Stack
+
+Proves = Literal["basic", "drained"]
+POLL_SECONDS = 0.3
+DEFAULT_PORTS = {ServiceKind.POSTGRESQL: 5432, ServiceKind.REDIS: 6379}
+SHOWN = 200
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one attempt found."""
+
+    verdict: Verdict
+    detail: str
+
+
+@dataclass(frozen=True)
+class ServiceChecks:
+    """Evaluates checks. Internal ports are reached through a tunnel, an edge at its public address; databases and
+    caches are signed in to as the app signs in. `unknown` is said where we could not look."""
+
+    stack: Stack
+    inventory: Inventory
+    secrets: Secrets
+    hosts: Hosts
+    http: Http
+    postgresql: Postgresql
+    redis: Redis
+    sleep: Callable[[float], None] = time.sleep
+
+    def of_service(
+        self,
+        service: str,
+        *,
+        proves: Proves | None = None,
+        patient: bool = True,
+        cancelled: Callable[[], bool] = lambda: False,
+    ) -> list[CheckResult]:
+        """One result a check and host; all checks, or those that prove `basic` or `drained`.
+
+        A patient evaluation repeats a check until it passes or its `within` is over, the other makes one attempt.
+        Raises Interrupted when cancelled."""
+        found = self.stack.services[service]
+        return [
+            self._evaluate(service, check, host, patient, cancelled)
+            for check in found.checks
+            if proves is None or check.proves == proves
+            for host in self._hosts_of(found, check)
+        ]
+
+    def of_all(
+        self, *, proves: Proves | None = None, patient: bool = True, cancelled: Callable[[], bool] = lambda: False
+    ) -> list[CheckResult]:
+        """Every check of every service, in the order in which services start."""
+        results: list[CheckResult] = []
+        for service in self.stack.services_in_order():
+            results += self.of_service(service, proves=proves, patient=patient, cancelled=cancelled)
+        return results
+
+    def secrets_redacted(self, text: str) -> str:
+        """A text of a host, such as a log, without the stack's secrets."""
+        return self.secrets.redact(text)
+
+    def _hosts_of(self, service: Service, check: ServiceCheck) -> list[Host]:
+        """A query is asked where the data is, the first host; everything else on every host."""
+        group = self.inventory.group(service.group)
+        return group[:1] if check.postgresql or check.redis else group
+
+    def _evaluate(
+        self, service: str, check: ServiceCheck, host: Host, patient: bool, cancelled: Callable[[], bool]
+    ) -> CheckResult:
+        began = time.monotonic()
+        attempts = 0
+        while True:
+            attempts += 1
+            finding = self._attempt(self.stack.services[service], check, host)
+            elapsed = time.monotonic() - began
+            if finding.verdict is Verdict.PASS or not patient or elapsed + POLL_SECONDS > check.within:
+                break
+            if cancelled():
+                raise Interrupted(f"stopped while waiting for {service}", hint="the same command goes on from here")
+            self.sleep(POLL_SECONDS)
+        result = CheckResult(
+            f"{service}: {check.name}", finding.verdict, finding.detail, host=host.name,
+            severity=Severity(check.severity), seconds=elapsed, attempts=attempts,
+            facts={"proves": check.proves, "service": service},
+        )  # fmt: skip
+        return result if result else replace(result, hint=self._hint(service, host, finding.verdict))
+
+    def _hint(self, service: str, host: Host, verdict: Verdict) -> str:
+        if verdict is Verdict.UNKNOWN:
+            return f"we could not look: can {host.name} be reached by SSH?"
+        return f"look at it on {host.name}: journalctl -u {self.stack.services[service].unit} -n 50"
+
+    def _attempt(self, service: Service, check: ServiceCheck, host: Host) -> Finding:
+        if check.unit:
+            return self._ask_unit(service, check, host)
+        if check.http and service.kind is ServiceKind.EDGE:
+            return self._ask_http(check.http, f"http://{_authority(host.address, service.port or 80)}", check.timeout)
+        with ExitStack() as stack:
+            try:
+                port = stack.enter_context(self.hosts.tunnel(host, _port(service)))
+            except OutsideProblem as problem:
+                return Finding(Verdict.UNKNOWN, _first_line(problem))
+            if check.http:
+                return self._ask_http(check.http, f"http://127.0.0.1:{port}", check.timeout)
+            if check.postgresql:
+                return self._ask_postgresql(check.postgresql, port, check.timeout)
+            assert check.redis
+            return self._ask_redis(check.redis, port, check.timeout)
+
+    def _ask_unit(self, service: Service, check: ServiceCheck, host: Host) -> Finding:
+        try:
+            done = self.hosts.run(host, ["systemctl", "is-active", service.unit], timeout=check.timeout)
+        except OutsideProblem as problem:
+            return Finding(Verdict.UNKNOWN, _first_line(problem))
+        said = done.stdout.strip() or done.stderr.strip()
+        return Finding(Verdict.PASS if said == check.unit else Verdict.FAIL, f"{service.unit} is {said}")
+
+    def _ask_http(self, check: HttpCheck, base: str, timeout: float) -> Finding:
+        try:
+            reply = self.http.get(f"{base}{check.path}", timeout=timeout)
+        except OutsideProblem as problem:
+            return Finding(Verdict.FAIL, _first_line(problem))
+        if reply.status != check.status:
+            shown = " ".join(reply.body[:SHOWN].decode("utf-8", "replace").split())
+            return Finding(Verdict.FAIL, f"{check.path} answers {reply.status}, not {check.status}: {shown}")
+        if check.contains is not None and check.contains not in reply.body.decode("utf-8", "replace"):
+            return Finding(Verdict.FAIL, f"{check.path} does not contain {check.contains!r}")
+        return Finding(Verdict.PASS, f"{check.path} answers {reply.status}, {len(reply.body):,} bytes")
+
+    def _ask_postgresql(self, check: PostgresqlCheck, port: int, timeout: float) -> Finding:
+        database = self.stack.databases[check.database]
+        password = self.secrets[database.password]
+        try:
+            rows = self.postgresql.query(port, check.database, database.owner, password, check.query, timeout=timeout)
+        except OutsideProblem as problem:
+            return Finding(Verdict.FAIL, _first_line(problem))
+        if not rows or not rows[0] or rows[0][0] is not True:
+            answer = repr(rows[0][0]) if rows and rows[0] else "no row"
+            return Finding(Verdict.FAIL, f"{check.query}: {answer}, not true")
+        return Finding(Verdict.PASS, f"{check.query}: true")
+
+    def _ask_redis(self, check: RedisCheck, port: int, timeout: float) -> Finding:
+        password = self.secrets[self.stack.caches[check.cache].password]
+        try:
+            if check.list is None:
+                answers = self.redis.ping(port, password, timeout=timeout)
+                return Finding(Verdict.PASS if answers else Verdict.FAIL, "PING")
+            length = self.redis.list_length(port, password, check.list, timeout=timeout)
+        except OutsideProblem as problem:
+            return Finding(Verdict.FAIL, _first_line(problem))
+        fits = length <= check.at_most
+        return Finding(Verdict.PASS if fits else Verdict.FAIL, f"{check.list}: {length:,}, at most {check.at_most:,}")
+
+
+def _port(service: Service) -> int:
+    return service.port or DEFAULT_PORTS.get(service.kind, 0)
+
+
+def _authority(address: str, port: int) -> str:
+    host = f"[{address}]" if ":" in address else address
+    return host if port == 80 else f"{host}:{port}"
+
+
+def _first_line(problem: OutsideProblem) -> str:
+    return problem.what.splitlines()[0][:SHOWN] if problem.what else type(problem).__name__
