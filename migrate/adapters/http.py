@@ -10,7 +10,7 @@ from migrate.ports import HttpReply
 LARGEST_BODY = 64 * 1024 * 1024
 
 
-class HttpxHttp:
+class HttpxClient:
     """GET; no redirect is followed, no proxy of the environment used. `timeout` in seconds bounds the whole reply."""
 
     def get(self, url: str, *, timeout: float) -> HttpReply:

@@ -16,7 +16,7 @@ STOP_SECONDS = 5.0
 LAST_WORDS = 2000
 
 
-class SubprocessJourney:
+class CommandJourneys:
     """A journey's own exit status is its last word: with steps that all pass and another status, it failed."""
 
     def walk(

@@ -14,7 +14,7 @@ NOT_THERE = ("3D",)
 """SQLSTATE class: no such database."""
 
 
-class PsycopgPostgresql:
+class PsycopgClient:
     """SQL through 127.0.0.1, one connection a call, read-only."""
 
     def query(

@@ -14,7 +14,7 @@ from migrate.secret import Secret
 Answer = TypeVar("Answer")
 
 
-class RedisPyRedis:
+class RedisClient:
     """Redis through 127.0.0.1, one connection a call.
 
     Raises Unreachable (no connection, no answer within `timeout` seconds, still loading; retriable), Refused (sign-in,

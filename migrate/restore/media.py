@@ -1,13 +1,13 @@
 """The media tree of a bucket comes to the hosts that serve it, and every byte of it is compared with the ledger."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from migrate.action import Outcome, StepContext
 from migrate.check import CheckResult, Severity, Verdict
 from migrate.errors import GateHeld, Missing
-from migrate.export.keymap import OBJECTS, safe_path
+from migrate.export.keymap import OBJECTS, key_bytes, safe_path
 from migrate.inventory import Host, Inventory
 from migrate.plan import Step
 from migrate.ports import Hosts
@@ -15,11 +15,14 @@ from migrate.restore.artifacts import Archive
 from migrate.stack import Stack
 
 MEDIA_ROOT = PurePosixPath("/srv/media")
-WRITER = "www-data"
-"""System user of the nginx that writes new objects."""
+WRITER = "media"
+"""System user of the media server, which writes new objects into the same folders."""
 COPY_SECONDS = 24 * 3600.0
 DIGEST_SECONDS = 6 * 3600.0
 NAMED = 20
+MISSING = "is missing"
+DIFFERS = "differs"
+REMOVE_FROM_TREE = 'cd -- "$1" && xargs -0 -r rm -f --'
 DIGEST_TREE = 'cd -- "$1" 2>/dev/null || exit 0; xargs -0 -r sha256sum -b -z -- 2>/dev/null; exit 0'
 """Digests of the files whose names come NUL-separated by standard input; a file that is not there is left out."""
 
@@ -65,8 +68,8 @@ class MediaPlaced:
             expected = expected_of(self.archive, bucket)
         except Missing:
             return Verdict.UNKNOWN
-        faults = [fault for host in self._hosts(step) for fault in self._differing(host, bucket, expected)]
-        return Verdict.FAIL if faults else Verdict.PASS
+        faults = (fault for host in self._hosts(step) for fault in self._differing(host, bucket, expected))
+        return Verdict.FAIL if any(True for _ in faults) else Verdict.PASS
 
     def apply(self, step: Step, context: StepContext) -> Outcome:
         """Raises GateHeld that names what is missing or differs on a host."""
@@ -74,8 +77,9 @@ class MediaPlaced:
         expected = expected_of(self.archive, bucket)
         for host in self._hosts(step):
             context.progress({"host": host.name, "objects": len(expected.digests), "bytes": expected.sizes})
+            self._remove_differing(host, bucket, expected)
             self._mirror(host, bucket)
-            faults = list(self._differing(host, bucket, expected))
+            faults = [f"{key} {fault}" for key, fault in self._differing(host, bucket, expected)]
             if faults:
                 raise GateHeld(
                     f"{len(faults)} of {len(expected.digests):,} objects are not there as they should be:"
@@ -99,17 +103,29 @@ class MediaPlaced:
         if local.is_dir():
             self.hosts.mirror_tree(host, local, MEDIA_ROOT / bucket, owner=WRITER, timeout=COPY_SECONDS)
 
-    def _differing(self, host: Host, bucket: str, expected: Expected) -> Iterator[str]:
-        names = b"".join(key.encode("utf-8", "surrogateescape") + b"\0" for key in expected.digests)
+    def _remove_differing(self, host: Host, bucket: str, expected: Expected) -> None:
+        """The copy takes a file of the same size and time as the same; what is spoilt must be out of its way."""
+        spoilt = [key for key, fault in self._differing(host, bucket, expected) if fault == DIFFERS]
+        if spoilt:
+            command = ["sh", "-c", REMOVE_FROM_TREE, "sh", str(MEDIA_ROOT / bucket)]
+            self.hosts.run(host, command, stdin=_names(spoilt), timeout=DIGEST_SECONDS)
+
+    def _differing(self, host: Host, bucket: str, expected: Expected) -> Iterator[tuple[str, str]]:
+        """Key and fault of each object that is not there as it should be."""
+        names = _names(expected.digests)
         done = self.hosts.run(
             host, ["sh", "-c", DIGEST_TREE, "sh", str(MEDIA_ROOT / bucket)], stdin=names, timeout=DIGEST_SECONDS
         )
         found = parse_digests(done.stdout)
         for key, digest in expected.digests.items():
             if key not in found:
-                yield f"{key} is missing"
+                yield key, MISSING
             elif found[key] != digest:
-                yield f"{key} differs"
+                yield key, DIFFERS
+
+
+def _names(keys: Iterable[str]) -> bytes:
+    return b"".join(key_bytes(key) + b"\0" for key in keys)
 
 
 def parse_digests(output: str) -> dict[str, str]:
