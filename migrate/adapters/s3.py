@@ -3,7 +3,7 @@
 import urllib.parse
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -36,10 +36,7 @@ class Access:
     profile: str | None = None
     sign: bool = True
     access_key_id: str | None = None
-    secret_access_key: "str | None" = None
-
-    def __repr__(self) -> str:
-        return f"Access(endpoint_url={self.endpoint_url!r}, region={self.region!r}, profile={self.profile!r})"
+    secret_access_key: str | None = field(default=None, repr=False)
 
 
 def connect(access: Access) -> "S3Client":

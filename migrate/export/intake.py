@@ -1,5 +1,6 @@
 """Takes listing pages into the ledger: what is new, what changed, what is already here, what vanished."""
 
+import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -36,7 +37,9 @@ ORDERS = {
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
+class Known:
+    """What the ledger knows of one object, as far as a listing needs it."""
+
     key: bytes
     version_id: str
     id: int
@@ -85,7 +88,7 @@ class Intake:
     def take(self, page: Iterable[Entry], *, queue_now: bool) -> None:
         """Records one page; `queue_now` puts its work into the queue in the order of the listing."""
         entries = {(key_bytes(entry.key), entry.version_id): entry for entry in page if self._wanted(entry.key)}
-        known = self._known([key for key, _ in entries])
+        known = known_rows(self._connection, [key for key, _ in entries])
         seen: list[tuple[object, ...]] = []
         queued: list[tuple[int]] = []
         for identity, entry in entries.items():
@@ -120,12 +123,7 @@ class Intake:
         )
         return vanished.rowcount
 
-    def _known(self, keys: Sequence[bytes]) -> dict[tuple[bytes, str], _Known]:
-        unique = list(dict.fromkeys(keys))
-        rows = self._connection.execute(KNOWN.format(marks=",".join("?" * len(unique))), unique)
-        return {(fields[0], fields[1]): _Known(*fields) for fields in rows}
-
-    def _record(self, key: bytes, entry: Entry, row: _Known | None, seen: list[tuple[object, ...]]) -> int | None:
+    def _record(self, key: bytes, entry: Entry, row: Known | None, seen: list[tuple[object, ...]]) -> int | None:
         if row is None:
             self._claim_folders(entry.key)
             return self._insert(key, entry)
@@ -151,7 +149,7 @@ class Intake:
         ).fetchone()
         return None if entry.delete_marker else int(found[0])
 
-    def _changed(self, entry: Entry, row: _Known) -> int | None:
+    def _changed(self, entry: Entry, row: Known) -> int | None:
         state = self._first_state(entry)
         self._rename_for_latest(entry, row)
         fields = (entry.is_latest, entry.delete_marker, state.value, entry.size, entry.etag, entry.last_modified)
@@ -168,18 +166,14 @@ class Intake:
             return State.ARCHIVED
         return State.LISTED
 
-    def _settled(self, entry: Entry, row: _Known) -> State | None:
+    def _settled(self, entry: Entry, row: Known) -> State | None:
         """The state of an object that needs no work: unchanged at the source, proved before, whole on disk."""
-        if (row.etag, row.size, bool(row.delete_marker)) != (entry.etag, entry.size, entry.delete_marker):
-            return None
-        if not _same_moment(row.last_modified, entry.last_modified):
+        if not unchanged(entry, row):
             return None
         if entry.delete_marker:
             self._rename_for_latest(entry, row)
             return State.VERIFIED
-        if row.path is None or row.proof is None or row.state not in ("verified", "fetched", "gone"):
-            return None
-        if self._with_tags and not row.has_tags:
+        if not was_settled(row, with_tags=self._with_tags):
             return None
         path = self._rename_for_latest(entry, row)
         if path is None or self._tree.size(path) != row.stored_size:
@@ -188,7 +182,7 @@ class Intake:
             return State(row.state)
         return State.FETCHED if row.proof == SECOND_READ else State.VERIFIED
 
-    def _rename_for_latest(self, entry: Entry, row: _Known) -> str | None:
+    def _rename_for_latest(self, entry: Entry, row: Known) -> str | None:
         """A version that became current, or ceased to be, changes its place; returns where it lies now."""
         if row.path is None or bool(row.is_latest) == entry.is_latest:
             return row.path
@@ -238,6 +232,26 @@ class Intake:
             moved = False
         self._connection.execute("UPDATE objects SET path = ? WHERE id = ?", (new if moved else None, identifier))
         return new if moved else None
+
+
+def unchanged(entry: Entry, row: Known) -> bool:
+    """Whether the source still shows what the ledger knows."""
+    same = (row.etag, row.size, bool(row.delete_marker)) == (entry.etag, entry.size, entry.delete_marker)
+    return same and _same_moment(row.last_modified, entry.last_modified)
+
+
+def was_settled(row: Known, *, with_tags: bool) -> bool:
+    """Whether an earlier run had nothing left to do for this object."""
+    if row.path is None or row.proof is None or row.state not in ("verified", "fetched", "gone"):
+        return False
+    return bool(row.has_tags) or not with_tags
+
+
+def known_rows(connection: sqlite3.Connection, keys: Sequence[bytes]) -> dict[tuple[bytes, str], Known]:
+    """What the ledger knows of these keys, all versions."""
+    unique = list(dict.fromkeys(keys))
+    rows = connection.execute(KNOWN.format(marks=",".join("?" * len(unique))), unique)
+    return {(fields[0], fields[1]): Known(*fields) for fields in rows}
 
 
 def _same_moment(recorded: str, listed: str) -> bool:

@@ -143,12 +143,23 @@ class ObjectSink(Protocol):
     @property
     def where(self) -> str: ...
 
+    def check(self) -> None:
+        """Raises Missing, Refused or Unreachable where the bucket as a whole cannot be used."""
+        ...
+
     def head(self, key: str, *, version_id: str) -> ObjectFacts:
         """Raises ObjectProblem."""
         ...
 
+    def read(self, key: str, *, version_id: str, if_match: str) -> AbstractContextManager[Reading]:
+        """As of an ObjectSource: to read back what was written. Raises ObjectProblem."""
+        ...
+
     def write(self, upload: Upload, content: BinaryIO) -> str:
-        """Writes the object and returns the ETag (no quotes) that the store gave it. Raises ObjectProblem."""
+        """Writes the object and returns the ETag (no quotes) that the store gave it.
+
+        The store is told the MD5 and refuses other bytes. Raises ObjectProblem.
+        """
         ...
 
     def delete(self, key: str) -> None:

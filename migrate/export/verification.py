@@ -52,6 +52,7 @@ ALGORITHMS: Mapping[str, Callable[[], Hasher]] = {
     "crc32c": lambda: Crc(checksums.crc32c, 4),
     "crc32": lambda: Crc(checksums.crc32, 4),
     "sha256": hashlib.sha256,
+    "sha512": hashlib.sha512,
     "sha1": hashlib.sha1,
 }
 

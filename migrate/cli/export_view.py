@@ -1,0 +1,114 @@
+"""What the export engine's commands show to people."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from migrate.cli.output import Output
+from migrate.export.ledger import Progress
+from migrate.export.results import Difference, ExportResult, ImportResult
+
+LINE_SECONDS = 10.0
+SHOWN_DIFFERENCES = 50
+UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
+
+
+def amount(count: float) -> str:
+    """Bytes in decimal units."""
+    for unit in UNITS[:-1]:
+        if abs(count) < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} {UNITS[-1]}"
+
+
+def span(seconds: float) -> str:
+    """Hours, minutes and seconds."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02} min"
+    return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
+
+
+def visible(text: str) -> str:
+    """A key on one line: control characters, backslashes and stray bytes are escaped."""
+    return "".join(
+        character if character.isprintable() and character != "\\" else ascii(character)[1:-1] for character in text
+    )
+
+
+def progress_line(progress: Progress) -> str:
+    """Objects, bytes, rate, time left, errors."""
+    parts = [
+        f"{progress.phase}: {progress.settled:,} of {progress.listed:,} objects",
+        f"{amount(progress.settled_bytes)} of {amount(progress.listed_bytes)}",
+        f"{amount(progress.bytes_per_second)}/s",
+    ]
+    if progress.seconds_left is not None:
+        parts.append(f"{span(progress.seconds_left)} left")
+    if progress.errors:
+        parts.append(f"{progress.errors} errors")
+    return ", ".join(parts)
+
+
+@contextmanager
+def progress_view(output: Output) -> Iterator[Callable[[Progress], None] | None]:
+    """A live line where standard error is a terminal, else a line every ten seconds; none with `-q`."""
+    if output.quiet:
+        yield None
+    elif output.prose.is_terminal:
+        with output.prose.status("listing") as status:
+            yield lambda progress: status.update(progress_line(progress))
+    else:
+        yield _Lines(output)
+
+
+class _Lines:
+    def __init__(self, output: Output) -> None:
+        self._output = output
+        self._next = time.monotonic() + LINE_SECONDS
+
+    def __call__(self, progress: Progress) -> None:
+        if time.monotonic() >= self._next:
+            self._next = time.monotonic() + LINE_SECONDS
+            self._output.say(progress_line(progress))
+
+
+def show_export(output: Output, result: ExportResult, dest: Path) -> None:
+    if result.dry_run:
+        lines = [
+            f"{result.listed} objects listed: {result.remaining_objects} to fetch, {amount(result.remaining_bytes)}",
+            f"{result.skipped} here already, {result.archived} archived, {result.gone} gone from the source",
+        ]
+    else:
+        lines = [
+            f"{result.verified} of {result.listed} objects verified, {result.skipped} of them by an earlier run; "
+            f"{amount(result.bytes)} in {span(result.seconds)}",
+            f"{result.quarantined} quarantined, {result.archived} archived, {result.unverified} unverified, "
+            f"{result.gone} gone from the source; not cross-checked against a second listing",
+        ]
+        if result.remaining_objects:
+            left = f"{result.remaining_objects} objects, {amount(result.remaining_bytes)}"
+            lines.append(f"left undone at the deadline: {left}")
+        lines.append("complete" if result.complete else f"incomplete: cloudexit export-ls {dest} names each object")
+    output.results.print("\n".join(lines), highlight=False, markup=False)
+
+
+def show_import(output: Output, result: ImportResult) -> None:
+    line = (
+        f"{result.written} of {result.objects} objects written, {amount(result.bytes)} in {span(result.seconds)}; "
+        f"{result.unchanged} were there already, {result.conflicts} conflicts, {result.failed} failed, "
+        f"{result.not_stored} not in the archive"
+    )
+    output.results.print(line, highlight=False, markup=False)
+
+
+def show_differences(output: Output, differences: Iterable[Difference]) -> None:
+    for number, difference in enumerate(differences):
+        if number == SHOWN_DIFFERENCES and not output.verbose:
+            output.results.print("… and more: -v or --json names all", highlight=False, markup=False)
+            return
+        line = f"{visible(difference.path or difference.key or '')}: {difference.what}"
+        output.results.print(line, highlight=False, markup=False)
