@@ -57,7 +57,23 @@ def database_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             parent.chmod(parent.stat().st_mode | 0o011)
     data, port = folder / "data", free_port()
     run = {"check": True, "stdout": subprocess.DEVNULL, "cwd": folder, "timeout": 60}
-    subprocess.run([*as_postgres(), initdb, "-D", data, "-U", "plaza", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync"], **run)
+    subprocess.run(
+        [
+            *as_postgres(),
+            initdb,
+            "-D",
+            data,
+            "-U",
+            "plaza",
+            "-A",
+            "trust",
+            "-E",
+            "UTF8",
+            "--locale=C.UTF-8",
+            "--no-sync",
+        ],
+        **run,
+    )
     options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder} -c fsync=off"
     control = [*as_postgres(), pg_ctl, "-D", data]
     subprocess.run([*control, "-w", "-l", folder / "log", "-o", options, "start"], **run)
@@ -73,7 +89,19 @@ def redis_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
         pytest.skip("redis-server is not installed (Debian: redis-server)")
     folder, port = tmp_path_factory.mktemp("redis"), free_port()
     server = subprocess.Popen(
-        [program, "--port", str(port), "--bind", "127.0.0.1", "--dir", folder, "--save", "", "--requirepass", PASSWORD],
+        [
+            program,
+            "--port",
+            str(port),
+            "--bind",
+            "127.0.0.1",
+            "--dir",
+            folder,
+            "--save",
+            "",
+            "--requirepass",
+            PASSWORD,
+        ],
         stdout=subprocess.DEVNULL,
     )
     deadline = time.monotonic() + START_SECONDS
@@ -92,18 +120,24 @@ def redis_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
 
 
 @pytest.fixture(scope="session")
-def community_settings(database_server: str, redis_port: int, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+def community_settings(
+    database_server: str, redis_port: int, tmp_path_factory: pytest.TempPathFactory
+) -> Settings:
     """A database with a small community, to be copied; its pictures lie in a folder."""
     media = tmp_path_factory.mktemp("media")
     settings = make_settings(database_server, "template_plaza", redis_port, 1, media)
     create_schema(settings.database_url)
     backends = open_backends(settings)
-    fill(backends, Writer(7, Size(40, 300, 900, 24), UNTIL, settings.media_url), "correct horse battery staple")
+    fill(
+        backends, Writer(7, Size(40, 300, 900, 24), UNTIL, settings.media_url), "correct horse battery staple"
+    )
     backends.close()
     return settings
 
 
-def make_settings(server: str, database: str, redis_port: int, number: int, media: Path, template: str = "template0") -> Settings:
+def make_settings(
+    server: str, database: str, redis_port: int, number: int, media: Path, template: str = "template0"
+) -> Settings:
     with psycopg.connect(f"{server}/postgres", autocommit=True) as connection:
         connection.execute(f"DROP DATABASE IF EXISTS {database}")
         connection.execute(f"CREATE DATABASE {database} TEMPLATE {template}")
@@ -117,9 +151,7 @@ def make_settings(server: str, database: str, redis_port: int, number: int, medi
 
 
 @pytest.fixture
-def settings(
-    community_settings: Settings, database_server: str, redis_port: int, tmp_path: Path
-) -> Settings:
+def settings(community_settings: Settings, database_server: str, redis_port: int, tmp_path: Path) -> Settings:
     """Settings of a fresh copy of the small community; Redis knows nothing of it."""
     media = tmp_path / "media"
     shutil.copytree(community_settings.media_store.removeprefix("file://"), media)

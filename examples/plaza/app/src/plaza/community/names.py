@@ -28,7 +28,8 @@ KNOWN = [
 GIVEN = [
     *_names(
         "en",
-        "Maya/maya Theo/theo Ruth/ruth Oscar/oscar Ivy/ivy Miles/miles Nora/nora Silas/silas Wren/wren Hugo/hugo"
+        "Maya/maya Theo/theo Ruth/ruth Oscar/oscar"
+        " Ivy/ivy Miles/miles Nora/nora Silas/silas Wren/wren Hugo/hugo"
         " Pearl/pearl Jonah/jonah Tess/tess Felix/felix Opal/opal Rory/rory",
     ),
     *_names(
