@@ -15,16 +15,30 @@ from migrate.adapters.redis import RedisClient
 from migrate.adapters.s3 import Access, S3Source, connect
 from migrate.adapters.ssh import SshHosts
 from migrate.cli.state import StateFolder
+from migrate.cutover.lag import LagMeasured, PsqlSource
 from migrate.errors import UsageProblem
 from migrate.export.source import ObjectSource
 from migrate.export.step import BucketExported, ObjectsAccounted, SourceAnswers
 from migrate.inventory import Inventory, addresses, hold_against, read_inventory
-from migrate.lab.drill import DumpTaken, HostsUp, OldHomeLives, OldHomeRecipe, OldHomeSwitchedOff
+from migrate.lab.drill import OLD_HOST, DumpTaken, HostsUp, OldHomeLives, OldHomeRecipe, OldHomeSwitchedOff
 from migrate.lab.lab import HostSpec, Lab
 from migrate.plan import Plan
 from migrate.planner import make_plan
+from migrate.ports import Hosts, Playbooks
+from migrate.restore.artifacts import Archive
+from migrate.restore.cache import CacheRestored
+from migrate.restore.database import DatabaseLoaded
+from migrate.restore.dump import DumpPlaced
+from migrate.restore.media import MediaPlaced
+from migrate.restore.proof import DatabaseProved
+from migrate.restore.rewrite import UrlsRewritten
 from migrate.secret import Secrets, load_or_generate
 from migrate.stack import Stack, read_stack
+from migrate.target.checks import ServiceChecks
+from migrate.target.preflight import Preflight
+from migrate.target.provision import Provision, ProvisionDrift
+from migrate.target.release import ReleaseInstall
+from migrate.target.services import AllChecked, Drained, JourneyWalked, ServiceStarted
 
 ActionsFor = Callable[[threading.Event], Mapping[str, Action]]
 DEFAULT_INVENTORY = Path("inventory") / "hosts.yml"
@@ -32,7 +46,7 @@ DEFAULT_INVENTORY = Path("inventory") / "hosts.yml"
 
 @dataclass(frozen=True)
 class Drill:
-    """What only a rehearsal has: disposable hosts and, where the manifest describes one, a stand-in for the old home."""
+    """What only a rehearsal has: disposable hosts and, where the manifest has one, a stand-in for the old home."""
 
     lab: Lab
     specs: Sequence[HostSpec]
@@ -100,8 +114,21 @@ class Undertaking:
         return lambda bucket: S3Source(client, bucket)
 
     def actions(self, *, replace: bool = False) -> ActionsFor:
-        """Kind of step -> what carries it out; the adapters are made when the run begins."""
-        return lambda stop: {**self._export_actions(stop), **self._target_actions(replace), **self._drill_actions()}
+        """Kind of step -> what carries it out; adapters are made when the run begins."""
+
+        def assembled(stop: threading.Event) -> Mapping[str, Action]:
+            hosts = SshHosts()
+            playbooks = AnsiblePlaybooks(self.state.ansible)
+            secrets = self.secrets()
+            return {
+                **self._export_actions(stop),
+                **self._host_actions(hosts, playbooks, secrets),
+                **self._restore_actions(hosts, secrets, replace),
+                **self._service_actions(hosts, secrets),
+                **self._drill_actions(hosts, playbooks),
+            }
+
+        return assembled
 
     def _export_actions(self, stop: threading.Event) -> dict[str, Action]:
         source_of = self.source_of()
@@ -110,3 +137,53 @@ class Undertaking:
             "export.bucket": BucketExported(self.stack, source_of, self.state.archive, stop),
             "prove.objects": ObjectsAccounted(self.stack, self.state.archive),
         }
+
+    def _host_actions(self, hosts: Hosts, playbooks: Playbooks, secrets: Secrets) -> dict[str, Action]:
+        archive = Archive(self.state.archive)
+        return {
+            "preflight.hosts": Preflight(self.stack, self.inventory, hosts),
+            "provision.hosts": Provision(self.stack, self.inventory, secrets, hosts, playbooks),
+            "prove.drift": ProvisionDrift(self.stack, self.inventory, secrets, hosts, playbooks),
+            "restore.release": ReleaseInstall(self.stack, self.inventory, secrets, hosts, playbooks, archive.newest),
+        }
+
+    def _restore_actions(self, hosts: Hosts, secrets: Secrets, replace: bool) -> dict[str, Action]:
+        stack, inventory, archive = self.stack, self.inventory, Archive(self.state.archive)
+        return {
+            "restore.dump": DumpPlaced(stack, inventory, hosts, archive),
+            "restore.database": DatabaseLoaded(stack, inventory, hosts, archive, replace),
+            "restore.rewrite": UrlsRewritten(stack, inventory, hosts),
+            "restore.proof": DatabaseProved(stack, inventory, hosts, archive),
+            "restore.cache": CacheRestored(stack, inventory, secrets, hosts, RedisClient(), archive, replace),
+            "restore.media": MediaPlaced(stack, inventory, hosts, archive),
+            "cutover.lag": LagMeasured(stack, inventory, hosts, self._source_database(hosts)),
+        }
+
+    def _service_actions(self, hosts: Hosts, secrets: Secrets) -> dict[str, Action]:
+        stack, inventory = self.stack, self.inventory
+        checks = ServiceChecks(stack, inventory, secrets, hosts, HttpxClient(), PsycopgClient(), RedisClient())
+        folder = self.manifest.absolute().parent
+        return {
+            "start.service": ServiceStarted(stack, inventory, hosts, checks),
+            "start.drained": Drained(checks),
+            "prove.checks": AllChecked(checks),
+            "prove.journey": JourneyWalked(stack, inventory, CommandJourneys(), folder, self.state.archive),
+        }
+
+    def _source_database(self, hosts: Hosts) -> PsqlSource | None:
+        """A drill may ask its own old home; a real one cannot be asked from here yet, and the loss is said unknown."""
+        if self.drill is None or self.drill.old_inventory is None:
+            return None
+        return PsqlSource(self.stack, hosts, self.drill.old_inventory.hosts[OLD_HOST])
+
+    def _drill_actions(self, hosts: Hosts, playbooks: Playbooks) -> dict[str, Action]:
+        drill = self.drill
+        if drill is None:
+            return {}
+        found: dict[str, Action] = {"lab.hosts": HostsUp(drill.lab, drill.specs)}
+        if drill.recipe and drill.old_inventory:
+            old = drill.old_inventory.hosts[OLD_HOST]
+            found["lab.old-home"] = OldHomeLives(drill.lab, drill.recipe, playbooks, drill.old_inventory)
+            found["lab.dump"] = DumpTaken(hosts, old, drill.recipe.manifest)
+            found["cutover.switch-off"] = OldHomeSwitchedOff(drill.lab)
+        return found

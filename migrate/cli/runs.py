@@ -62,10 +62,7 @@ def run(
     quiet: Quiet = False,
 ) -> None:
     """Executes a plan; started again, it goes on where it stopped."""
-    if planfile:
-        undertaking = _reviewed(planfile, state)
-    else:
-        undertaking = Undertaking.read(stack, inventory, state)
+    undertaking = _reviewed(planfile, state) if planfile else Undertaking.read(stack, inventory, state)
     undertaking.state.create()
     execute(
         "run",
