@@ -35,6 +35,7 @@ class Crowd:
     password: str
     dice: random.Random = field(default_factory=random.Random)
     tokens: dict[str, str] = field(default_factory=dict)
+    languages: dict[str, str] = field(default_factory=dict)
 
     def gather(self) -> None:
         """Sign in the first user and some of those they follow; raise httpx.HTTPError."""
@@ -48,20 +49,23 @@ class Crowd:
     def sign_in(self, username: str) -> str:
         """Return a new token; raise httpx.HTTPError."""
         answer = self.site.post("/api/session", json={"username": username, "password": self.password})
-        token: str = answer.raise_for_status().json()["token"]
+        found = answer.raise_for_status().json()
+        token: str = found["token"]
         self.tokens[username] = token
+        self.languages[username] = found["user"]["profile"].get("languages", ["en"])[0]
         return token
 
     def act(self) -> dict[str, Any]:
         """One person posts and likes what another wrote; return the line to log. Raise httpx.HTTPError."""
         username = self.dice.choice(list(self.tokens))
         headers = bearer(self.tokens[username])
-        phrases = BY_LANGUAGE[self.dice.choice(list(BY_LANGUAGE))]
+        language = self.languages[username]
+        phrases = BY_LANGUAGE[language]
         body = f"{self.dice.choice(phrases.beginnings)} {self.dice.choice(EMOJI)}"
         files = (
             {"image": ("photo.jpg", self.photo(), "image/jpeg")} if self.dice.random() < IMAGE_SHARE else None
         )
-        answer = self.site.post("/api/posts", headers=headers, data={"body": body}, files=files)
+        answer = self.site.post("/api/posts", headers=headers, data={"body": body, "language": language}, files=files)
         post = answer.raise_for_status().json()["post"]
         seen = self.site.get("/api/timeline", params={"limit": 10}, headers=headers)
         for other in seen.raise_for_status().json()["posts"][1:2]:
