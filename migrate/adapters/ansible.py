@@ -115,7 +115,7 @@ def _environment(folder: RunFolder, inventory: Inventory) -> dict[str, str]:
         "PATH": f"{binaries}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         "LC_ALL": "C.UTF-8",
         "PYTHONUNBUFFERED": "1",
-        "ANSIBLE_CONFIG": "/dev/null",
+        "ANSIBLE_CONFIG": str(folder.write_empty_configuration()),
         "ANSIBLE_HOME": str(folder.private / "home"),
         "ANSIBLE_LOCAL_TEMP": str(folder.private / "tmp"),
         "ANSIBLE_REMOTE_TMP": "~/.ansible/tmp",

@@ -22,6 +22,7 @@ def plain_text(text: str) -> str:
 @dataclass
 class _HostSoFar:
     changed_tasks: list[str] = field(default_factory=list)
+    hidden_tasks: list[str] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
     role_seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
 
@@ -64,6 +65,8 @@ class EventFold:
         result = data.get("res") or {}
         if name == "runner_on_ok" and result.get("changed"):
             host.changed_tasks.append(_title(data))
+        elif name == "runner_on_ok" and "censored" in result:
+            host.hidden_tasks.append(_title(data))
         if name == "runner_on_unreachable" or (name == "runner_on_failed" and not data.get("ignore_errors")):
             host.failures.append(self._failure(data))
 
@@ -87,13 +90,19 @@ class EventFold:
         stats = self._stats or {}
         missed = bool(self._stats) and name not in stats.get("processed", {})
         failure = "; ".join(host.failures) or ("no task ran on it: the playbook did not include it" if missed else "")
+        changed = stats.get("changed", {}).get(name, 0)
+        hidden = changed - len(host.changed_tasks)
+        if hidden > 0 and host.hidden_tasks:
+            changed_tasks = (*host.changed_tasks, f"{hidden} with hidden output, of: {', '.join(host.hidden_tasks)}")
+        else:
+            changed_tasks = tuple(host.changed_tasks)
         return HostPlay(
             host=name,
             ok=stats.get("ok", {}).get(name, 0),
-            changed=stats.get("changed", {}).get(name, 0),
+            changed=changed,
             failed=stats.get("failures", {}).get(name, 0) or int(missed),
             unreachable=bool(stats.get("dark", {}).get(name, 0)),
-            changed_tasks=tuple(host.changed_tasks),
+            changed_tasks=changed_tasks,
             failure=failure,
         )
 

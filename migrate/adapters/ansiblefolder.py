@@ -52,6 +52,12 @@ class RunFolder:
     def write_settings(self, settings: Mapping[str, Any]) -> None:
         _write_private(self.path / "env" / "settings", json.dumps(settings))
 
+    def write_empty_configuration(self) -> Path:
+        """So that no ansible.cfg of the operator's, wherever it stands, has a say."""
+        target = self.path / "ansible.cfg"
+        _write_private(target, "")
+        return target
+
     def write_addresses(self, inventory: Inventory) -> Path:
         """A second inventory source: how each host is reached, exactly as the rest of cloudexit reads it."""
         hosts = {name: _connection(host) for name, host in inventory.hosts.items()}
