@@ -1,0 +1,159 @@
+"""The contract of the command line, by the command itself: streams, exit codes, messages."""
+
+import fcntl
+import json
+import shutil
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from migrate.cli.state import StateFolder
+from migrate.inventory import read_inventory
+from migrate.stack import read_stack
+from tests.drill import PLAZA, cloudexit
+
+HOSTS = """\
+all:
+  children:
+    database: {hosts: {one: {ansible_host: 127.0.0.1, ansible_port: 1}}}
+    cache: {hosts: {one: {}}}
+    media: {hosts: {one: {}}}
+    worker: {hosts: {one: {}}}
+    app: {hosts: {one: {}}}
+    edge: {hosts: {one: {}}}
+"""
+
+
+@pytest.fixture
+def stack(tmp_path: Path) -> Path:
+    """The example's manifest in a folder of its own, with an inventory whose only host answers nobody."""
+    shutil.copy(PLAZA, tmp_path / "stack.yaml")
+    (tmp_path / "inventory").mkdir()
+    (tmp_path / "inventory" / "hosts.yml").write_text(HOSTS)
+    return tmp_path / "stack.yaml"
+
+
+def test_plan_prints_one_document_and_touches_nothing(stack: Path) -> None:
+    done = cloudexit("plan", stack, "--json")
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert document["steps"][0]["id"] == "preflight.hosts"
+    assert sorted(path.name for path in stack.parent.iterdir()) == ["inventory", "stack.yaml"]
+
+
+def test_plan_on_a_pipe_has_no_colour(stack: Path) -> None:
+    done = cloudexit("plan", stack)
+    assert "restore.database.plaza.load" in done.stdout
+    assert "\x1b" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("command", ["plan", "provision", "restore", "check", "cutover", "export", "rehearse"])
+def test_a_broken_manifest_is_exit_2_and_nothing_is_touched(stack: Path, command: str) -> None:
+    stack.write_text(stack.read_text().replace("name: plaza\n", "name: plaza\ncolour: red\n", 1))
+    done = cloudexit(command, stack)
+    assert done.returncode == 2
+    assert f"{stack}:3: colour: unknown key" in done.stderr
+    assert done.stdout == ""
+    assert not (stack.parent / ".cloudexit").exists()
+
+
+def test_a_failure_with_json_is_one_document_too(stack: Path) -> None:
+    stack.write_text("name: [\n")
+    done = cloudexit("plan", stack, "--json")
+    assert done.returncode == 2
+    assert json.loads(done.stdout)["exit_code"] == 2
+
+
+def test_no_inventory_is_exit_2_with_what_to_do(stack: Path) -> None:
+    shutil.rmtree(stack.parent / "inventory")
+    done = cloudexit("plan", stack)
+    assert done.returncode == 2
+    assert "cloudexit init" in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [["plan", "--colour"], ["fly"], ["run", "a", "b"]])
+def test_wrong_usage_is_exit_2(arguments: list[str]) -> None:
+    assert cloudexit(*arguments).returncode == 2
+
+
+def test_a_host_that_cannot_be_reached_is_exit_5_and_named(stack: Path) -> None:
+    done = cloudexit("provision", stack)
+    assert done.returncode == 5, done.stderr
+    assert "one" in done.stderr
+    assert "do:" in done.stderr
+
+
+def test_a_stale_plan_is_refused_and_a_changed_one_too(stack: Path, tmp_path: Path) -> None:
+    kept = tmp_path / "plan.json"
+    assert cloudexit("plan", stack, "--out", kept).returncode == 0
+    document = json.loads(kept.read_text())
+    stack.write_text(stack.read_text().replace("timeout: 120s", "timeout: 90s"))
+    stale = cloudexit("run", kept)
+    assert stale.returncode == 3
+    assert "the plan is stale: the stack has changed" in stale.stderr
+    document["steps"][0]["title"] = "something else"
+    kept.write_text(json.dumps(document))
+    changed = cloudexit("run", kept)
+    assert changed.returncode == 2
+    assert "changed after it was made" in changed.stderr
+
+
+def test_the_second_run_on_a_state_folder_is_refused_and_told_who_holds_it(stack: Path) -> None:
+    state = StateFolder.beside(stack, None)
+    state.create()
+    with state.lock.open("w") as held:
+        held.write("ana@ops, process 42, since 2026-11-20T03:00:00, run\n")
+        held.flush()
+        fcntl.flock(held, fcntl.LOCK_EX)
+        done = cloudexit("run", "--stack", stack)
+    assert done.returncode == 3
+    assert "ana@ops, process 42, since 2026-11-20T03:00:00, run" in done.stderr
+
+
+def test_the_state_folder_is_private(stack: Path) -> None:
+    cloudexit("check", stack)
+    assert (stack.parent / ".cloudexit").stat().st_mode & 0o777 == 0o700
+
+
+def test_status_and_report_without_a_run_say_so(stack: Path) -> None:
+    for command in (["status", stack], ["report", "--stack", stack]):
+        done = cloudexit(*command)
+        assert done.returncode == 2
+        assert "nothing was run here yet" in done.stderr
+
+
+def test_a_failed_run_can_be_looked_at_again(stack: Path) -> None:
+    assert cloudexit("provision", stack).returncode == 5
+    status = json.loads(cloudexit("status", stack, "--json").stdout)
+    assert status["outcome"] == "unreachable"
+    assert status["steps"][0]["error"]
+    report = cloudexit("report", "--stack", stack, "--json")
+    assert json.loads(report.stdout)["proved"] is False
+    assert report.returncode == 3
+
+
+def test_what_is_no_operators_error_is_a_bug_with_its_traceback_in_a_file(stack: Path) -> None:
+    state = StateFolder.beside(stack, None)
+    state.create()
+    with sqlite3.connect(state.journal) as broken:
+        broken.execute("CREATE TABLE runs (nothing TEXT)")
+    done = cloudexit("check", stack)
+    assert done.returncode == 1
+    file = Path(done.stderr.strip().rsplit("traceback: ", 1)[1])
+    assert "Traceback" in file.read_text()
+    file.unlink()
+
+
+def test_init_writes_a_manifest_and_an_inventory_that_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    done = cloudexit("init", tmp_path / "mine")
+    assert done.returncode == 0, done.stderr
+    stack = read_stack(tmp_path / "mine" / "stack.yaml")
+    inventory = read_inventory(tmp_path / "mine" / "inventory" / "hosts.yml")
+    assert set(stack.groups()) <= {group for host in inventory.hosts.values() for group in host.groups}
+    assert cloudexit("plan", tmp_path / "mine" / "stack.yaml").returncode == 0
+    again = cloudexit("init", tmp_path / "mine")
+    assert again.returncode == 2
+    assert "stands there already" in again.stderr
