@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -57,7 +58,7 @@ class Images:
         process builds it. Raises Unreachable or CommandFailed, both retriable."""
         if self.has_base():
             return self.base
-        with held(self.folder / "lock", "building the base image", wait_seconds=BUILD_WAIT_SECONDS):
+        with self._locked("building the base image"):
             if not self.has_base():
                 self._sweep()
                 self._build_base()
@@ -92,7 +93,7 @@ class Images:
     def adopt(self, name: str, upper: Path, below: Sequence[Path], frozen_from: str) -> None:
         """Turns the upper layer of a stopped host into image `name`; the layer is moved, not copied."""
         folder = self._frozen_folder(name)
-        with held(self.folder / "lock", f"freezing {name}", wait_seconds=BUILD_WAIT_SECONDS):
+        with self._locked(f"freezing {name}"):
             if self.frozen(name) is not None:
                 raise GateHeld(
                     f"there is an image {name!r} already", where=str(folder), hint="remove it first, or choose a name"
@@ -111,8 +112,11 @@ class Images:
 
     def remove(self, name: str) -> None:
         """Removes a frozen image; nothing happens if it is not there. Raises GateHeld while a host stands on it."""
-        with held(self.folder / "lock", f"removing {name}", wait_seconds=BUILD_WAIT_SECONDS):
+        with self._locked(f"removing {name}"):
             self._remove(self._frozen_folder(name))
+
+    def _locked(self, purpose: str) -> AbstractContextManager[None]:
+        return held(self.folder / "lock", purpose, wait_seconds=BUILD_WAIT_SECONDS, on_wait=self.progress)
 
     def _frozen_folder(self, name: str) -> Path:
         if not name or name == BASE_IMAGE or not all(c.isalnum() or c in "-_." for c in name) or name[0] in ".-":
@@ -151,8 +155,7 @@ class Images:
             return
         if _in_use(folder):
             raise GateHeld("a host stands on this image", where=str(folder), hint="cloudexit lab down, then again")
-        doomed = folder.with_name(f".building-{folder.name}-{secrets.token_hex(4)}")
-        doomed = self.folder / doomed.name
+        doomed = self.folder / f".building-{folder.name}-{secrets.token_hex(4)}"
         folder.rename(doomed)
         remove_tree(doomed)
 

@@ -21,7 +21,7 @@ from migrate.lab.image import FrozenImage, Images
 from migrate.lab.inventory import inventory_text
 from migrate.lab.launcher import Launcher, launcher_of_this_machine
 from migrate.lab.lock import held
-from migrate.lab.network import Network, choose_address, choose_subnet, routed_networks
+from migrate.lab.network import Forwarding, Network, choose_address, choose_subnet, routed_networks
 from migrate.lab.requirements import require
 
 DEFAULT_ROOT = Path("/var/lib/cloudexit/lab")
@@ -84,8 +84,13 @@ class Lab:
         self.known_hosts = self.folder / "known_hosts"
         self.private_key = self.folder / "ssh" / "id_ed25519"
         self.network = Network(name, self.folder)
+        self.forwarding = Forwarding(self.root)
         self.images = Images(self.root, cached_packages, progress)
         self.progress = progress
+
+    @property
+    def _lock_file(self) -> Path:
+        return self.root / "labs" / f"{self.name}.lock"
 
     @cached_property
     def _launcher(self) -> Launcher:
@@ -118,6 +123,7 @@ class Lab:
             subnet = self.subnet
             assert subnet is not None
             self.network.up(subnet)
+            self.forwarding.need()
             around = Neighbourhood(subnet, self._addresses(), self._key().public_text)
             with ThreadPoolExecutor(max_workers=AT_A_TIME) as pool:
                 running = {spec.name: pool.submit(self._up_one, spec, around) for spec in specs}
@@ -213,6 +219,8 @@ class Lab:
             for point in mounted_below(self.folder):
                 call(["umount", "--lazy", str(point)])
             remove_tree(self.folder)
+            self.forwarding.release(lambda: any((self.root / "labs").glob("*/lab.json")))
+            self._lock_file.unlink()
 
     def _up_one(self, spec: HostSpec, around: Neighbourhood) -> None:
         host, _ = self._host(spec.name)
@@ -301,7 +309,7 @@ class Lab:
 
     @contextmanager
     def _locked(self, purpose: str) -> Iterator[None]:
-        with held(self.root / "labs" / f"{self.name}.lock", f"lab {purpose}"):
+        with held(self._lock_file, f"lab {purpose}"):
             yield
 
 

@@ -16,7 +16,8 @@ from typing import Protocol
 from migrate.errors import GateHeld, Unreachable
 from migrate.lab.command import CommandFailed, call, succeeds
 
-NSPAWN_ENVIRONMENT = {"SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"}
+# /tmp on the disk, as on a server: a tenth of the memory is too little for a dump.
+NSPAWN_ENVIRONMENT = {"SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1", "SYSTEMD_NSPAWN_TMPFS_TMP": "0"}
 KILL_SECONDS = 10.0
 POLL_SECONDS = 0.02
 

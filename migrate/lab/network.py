@@ -5,17 +5,20 @@ import ipaddress
 import json
 import shutil
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Any
 
 from migrate.errors import GateHeld
 from migrate.lab.command import call, succeeds
+from migrate.lab.files import write_whole
+from migrate.lab.lock import held
 
 LAB_RANGE = IPv4Network("10.192.0.0/11")
 FIRST_HOST, LAST_HOST = 10, 249
 DEFAULT_MTU = 1500
+SWITCH_SECONDS = 10.0
 IP_FORWARD = Path("/proc/sys/net/ipv4/ip_forward")
 
 
@@ -56,6 +59,31 @@ def routed_networks(except_on: str) -> list[IPv4Network]:
     return found
 
 
+class Forwarding:
+    """This machine's forwarding of packets: switched on for the first lab, and off again after the last one."""
+
+    def __init__(self, root: Path) -> None:
+        self.lock = root / "labs" / "forwarding.lock"
+        self.mark = root / "labs" / "forwarding-was-off"
+
+    def need(self) -> None:
+        """Switches it on, and remembers that it was off."""
+        with held(self.lock, "switching forwarding", wait_seconds=SWITCH_SECONDS):
+            if IP_FORWARD.read_text().strip() == "0":
+                write_whole(self.mark, "")
+                IP_FORWARD.write_text("1")
+
+    def release(self, labs_left: Callable[[], bool]) -> None:
+        """Switches it off if a lab had switched it on, no lab is left, and no one else's bridge may rely on it."""
+        with held(self.lock, "switching forwarding", wait_seconds=SWITCH_SECONDS):
+            if not self.mark.exists() or labs_left():
+                return
+            bridges = json.loads(call(["ip", "-json", "link", "show", "type", "bridge"]) or "[]")
+            if not any(bridges):
+                IP_FORWARD.write_text("0")
+            self.mark.unlink()
+
+
 class Network:
     """The bridge and the packet filter of one lab, named after it. All methods need root."""
 
@@ -76,8 +104,6 @@ class Network:
         call(["ip", "link", "set", self.bridge, "up"])
         call(["nft", "-f", "-"], stdin=self._ruleset(subnet))
         self._pass_foreign_filter()
-        if IP_FORWARD.read_text().strip() != "1":
-            IP_FORWARD.write_text("1")
 
     def down(self) -> None:
         """Removes the bridge and the filter; fine when there are none. Raises GateHeld for a stranger's bridge."""
