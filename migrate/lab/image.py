@@ -1,5 +1,7 @@
 """Images that hosts start from: one base, built once, and frozen hosts on it; each appears whole or not at all."""
 
+import hashlib
+import json
 import secrets
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -13,7 +15,6 @@ from migrate.lab.command import call
 from migrate.lab.files import mounted_below, read_record, remove_tree, write_record
 from migrate.lab.lock import held
 from migrate.lab.mirror import configured_mirror
-from migrate.plan import digest_of
 
 BUILD_WAIT_SECONDS = 1200.0
 BASE_IMAGE = "base"
@@ -47,7 +48,8 @@ class Images:
             mirror = configured_mirror(architecture)
             recipe = [RECIPE, architecture, list(self.cached_packages), mirror.sources_text(),
                       mirror.settings_text(for_hosts=True)]  # fmt: skip
-            self._base = self.folder / f"{BASE_IMAGE}-{digest_of(recipe)[:12]}"
+            canonical = json.dumps(recipe, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+            self._base = self.folder / f"{BASE_IMAGE}-{hashlib.sha256(canonical.encode()).hexdigest()[:12]}"
         return self._base
 
     def has_base(self) -> bool:

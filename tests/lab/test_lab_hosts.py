@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -12,8 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from migrate.errors import GateHeld, LockHeld, Missing, UsageProblem
-from migrate.lab import HostSpec, HostState, Lab
+import migrate
+from migrate.errors import GateHeld, LockHeld, Missing, Unreachable, UsageProblem
+from migrate.inventory import read_inventory
+from migrate.lab import DEBIAN_PACKAGES, HostSpec, HostState, Lab
 from migrate.lab.command import call, succeeds
 from migrate.lab.launcher import launcher_of_this_machine
 
@@ -82,8 +85,6 @@ def test_a_host_has_its_own_packet_filter_and_network_settings(two: Lab, ssh: Ss
 
 def test_the_inventory_leads_ansible_arguments_to_the_hosts(two: Lab, tmp_path: Path) -> None:
     path = two.write_inventory(tmp_path / "hosts.yml", hosts=["edge"], extra_groups={"new_home": ["edge"]})
-    from migrate.inventory import read_inventory
-
     inventory = read_inventory(path)
     assert list(inventory.hosts) == ["edge"]
     assert inventory.hosts["edge"].groups == ("edge", "media", "new_home")
@@ -229,6 +230,66 @@ def test_a_strangers_bridge_is_never_touched(lab: Lab) -> None:
         call(["ip", "link", "delete", lab.network.bridge])
 
 
+INNER_LAB = textwrap.dedent(
+    """
+    import json, os, subprocess, sys
+    from pathlib import Path
+    from migrate.lab import HostSpec, Lab, doctor
+    lab = Lab("inner", Path("/lab"))
+    if sys.argv[1] == "base":
+        print(lab.images.base)
+        sys.exit()
+    states = lambda: [host.state.value for host in lab.hosts()]
+    specs = [HostSpec("a"), HostSpec("b")]
+    story = {"control groups": next(r.detail for r in doctor(lab.root) if r.name == "control groups")}
+    lab.up(specs)
+    story["up"] = states()
+    story["inside"] = subprocess.check_output([*lab.ssh_argv("a"), "systemctl is-system-running"], text=True).strip()
+    lab.stop("a")
+    story["stopped"] = states()
+    os.kill(lab.get("b").pid, 9)
+    lab.up(specs)
+    story["again"] = states()
+    lab.down()
+    listing = ["systemctl", "list-units", "--all", "--plain", "--no-legend", "cloudexit-*"]
+    story["left"] = subprocess.check_output(listing, text=True).strip()
+    print(json.dumps(story))
+    """
+)
+
+
+def test_the_lab_works_on_a_machine_that_systemd_runs(lab: Lab, ssh: Ssh, base_image: Path, tmp_path: Path) -> None:
+    """A disposable host is such a machine; a lab within it uses units of its systemd."""
+    lab.up([HostSpec("machine")])
+    packages = " ".join([*DEBIAN_PACKAGES, "python3-yaml"])
+    ssh(lab, "machine", f"apt-get update -q && apt-get install -yq {packages} && mkdir -p /lab /code")
+    ssh(lab, "machine", "mount -t tmpfs -o size=6G tmpfs /lab")
+    script = tmp_path / "inner.py"
+    script.write_text(INNER_LAB)
+
+    def copy(source: str, target: str) -> None:
+        *shell, address = lab.ssh_argv("machine")
+        call(
+            ["rsync", "-aH", "--exclude=__pycache__", "-e", shlex.join(shell), source, f"{address}:{target}"],
+            timeout=120,
+        )
+
+    copy(str(Path(migrate.__file__).parent), "/code/")
+    copy(str(script), "/code/")
+    base = ssh(lab, "machine", "cd /code && python3 inner.py base")
+    ssh(lab, "machine", f"mkdir -p {base}")
+    copy(f"{base_image}/", base)
+    story = json.loads(ssh(lab, "machine", "cd /code && python3 inner.py story"))
+    assert story == {
+        "control groups": "SystemdUnits",
+        "up": ["running", "running"],
+        "inside": "running",
+        "stopped": ["stopped", "running"],
+        "again": ["running", "running"],
+        "left": "",
+    }
+
+
 # The child kills itself, as kill -9 does, right before its nth outward act: a program, a rename, a connection.
 KILLED_CHILD = textwrap.dedent(
     """
@@ -301,8 +362,6 @@ def test_a_host_that_cannot_boot_is_shown_by_its_console(lab: Lab, ssh: Ssh, ima
     lab.up(TWO[:1])
     ssh(lab, "data", "ln -sf /usr/bin/false /usr/lib/systemd/systemd; ln -sf /usr/bin/false /sbin/init")
     lab.freeze("data", image)
-    from migrate.errors import Unreachable
-
     with pytest.raises(Unreachable, match="lab host data") as fault:
         lab.up([HostSpec("data", image=image)])
     assert str(lab.folder / "hosts" / "data" / "console.log") in fault.value.hint

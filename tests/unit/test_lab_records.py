@@ -3,6 +3,8 @@
 import os
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
@@ -18,7 +20,7 @@ from migrate.lab.command import CommandFailed, call, system_environment
 from migrate.lab.files import place_file, read_record, remove_tree, write_record
 from migrate.lab.inventory import inventory_text
 from migrate.lab.lock import held
-from migrate.lab.network import LAB_RANGE, Network, choose_address, choose_subnet
+from migrate.lab.network import LAB_RANGE, Forwarding, Network, choose_address, choose_subnet
 from migrate.lab.requirements import PROGRAM_OF_PACKAGE
 
 SUBNET = IPv4Network("10.200.7.0/24")
@@ -170,3 +172,39 @@ def test_programs_do_not_see_the_operators_secrets(monkeypatch: pytest.MonkeyPat
 
 def test_every_needed_package_has_a_program_to_look_for() -> None:
     assert set(DEBIAN_PACKAGES) == set(PROGRAM_OF_PACKAGE)
+
+
+def test_a_lock_removed_by_its_holder_is_made_anew_for_the_next(tmp_path: Path) -> None:
+    lock = tmp_path / "demo.lock"
+    waited: list[str] = []
+    with ThreadPoolExecutor(1) as pool:
+
+        def second() -> bool:
+            with held(lock, "lab up", wait_seconds=10, on_wait=waited.append):
+                return lock.exists()
+
+        with held(lock, "lab down"):
+            other = pool.submit(second)
+            until = time.monotonic() + 10
+            while not waited and time.monotonic() < until:
+                time.sleep(0.01)
+            lock.unlink()
+        assert other.result(timeout=20)
+    assert "lab down" in waited[0]
+
+
+@pytest.mark.parametrize(
+    ("before", "labs_left", "after"), [("0", False, "0"), ("0", True, "1"), ("1", False, "1")], ids=str
+)
+def test_forwarding_is_left_as_it_was_found(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, before: str, labs_left: bool, after: str
+) -> None:
+    switch = tmp_path / "ip_forward"
+    switch.write_text(before)
+    monkeypatch.setattr("migrate.lab.network.IP_FORWARD", switch)
+    monkeypatch.setattr("migrate.lab.network.call", lambda argv: "[{}]")
+    Forwarding(tmp_path).need()
+    assert switch.read_text() == "1"
+    Forwarding(tmp_path).need()
+    Forwarding(tmp_path).release(lambda: labs_left)
+    assert switch.read_text() == after
