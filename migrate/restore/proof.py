@@ -192,7 +192,7 @@ def check_pages(server: Server, database: str) -> CheckResult:
     if not was_there:
         server.execute(database, "DROP EXTENSION IF EXISTS amcheck;")
     said = (done.stdout + done.stderr).strip()
-    if not done or said:
+    if not done or done.stdout.strip():
         return CheckResult(
             name, Verdict.FAIL, said[:1000] or f"exit status {done.exit_status}",
             "the disk or the memory of the database host is suspect: restore on another host",

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from migrate.action import Outcome, StepContext
 from migrate.check import CheckResult, Severity, Verdict
-from migrate.errors import GateHeld
+from migrate.errors import GateHeld, UsageProblem
 from migrate.inventory import Inventory, addresses
 from migrate.plan import Step
 from migrate.ports import Hosts
@@ -103,8 +103,16 @@ class UrlsRewritten:
     def _forms(self) -> list[Form]:
         known = addresses(self.stack, self.inventory)
         forms: list[Form] = []
-        for media in self.stack.media.values():
-            forms += forms_of(media.old_urls, media.url.format_map(known))
+        for name, media in self.stack.media.items():
+            try:
+                new_url = media.url.format_map(known)
+            except (KeyError, ValueError) as fault:
+                raise UsageProblem(
+                    f"no group is called {fault}: {media.url}",
+                    where=f"stack.yaml: media.{name}.url",
+                    expected=f"braces around one of: {', '.join(known)}",
+                ) from fault
+            forms += forms_of(media.old_urls, new_url)
         return sorted(forms, key=lambda form: (-len(form.old), form.old))
 
     def _require_none_left(self, server: Server, name: str, columns: Sequence[Column], forms: Sequence[Form]) -> None:

@@ -78,8 +78,8 @@ class Server:
         """Runs a script that stops at its first error, and returns what it printed. Raises SqlFailed or Unreachable."""
         done = self.hosts.run(
             self.host,
-            ["env", "PGCLIENTENCODING=UTF8", "PGAPPNAME=cloudexit", "psql", "-X", "-q", "-At", "-v", "ON_ERROR_STOP=1",
-             "-p", str(self.port), "-d", database, "-f", "-"],
+            ["env", "--chdir=/", "PGCLIENTENCODING=UTF8", "PGAPPNAME=cloudexit",
+             "psql", "-X", "-q", "-At", "-v", "ON_ERROR_STOP=1", "-p", str(self.port), "-d", database, "-f", "-"],
             stdin=script.encode(),
             as_user=SUPERUSER,
             timeout=timeout,
@@ -97,7 +97,9 @@ class Server:
         """Runs one of the server's own programs, of the server's own version, as postgres."""
         assignments = [f"{key}={value}" for key, value in {"PGAPPNAME": "cloudexit", **(environment or {})}.items()]
         program = f"{BINARIES.format(major=self.major())}/{name}"
-        return self.hosts.run(self.host, ["env", *assignments, program, *arguments], as_user=SUPERUSER, timeout=timeout)
+        return self.hosts.run(
+            self.host, ["env", "--chdir=/", *assignments, program, *arguments], as_user=SUPERUSER, timeout=timeout
+        )
 
     def major(self) -> int:
         return int(self.execute("postgres", "SHOW server_version_num").strip()) // MAJOR_VERSION
