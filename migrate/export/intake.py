@@ -24,7 +24,7 @@ INSERT = (
 )
 CHANGED = (
     "UPDATE objects SET is_latest = ?, delete_marker = ?, state = ?, size = ?, etag = ?, last_modified = ?,"
-    " storage_class = ?, proof = NULL, reason = NULL, evidence = NULL, settled_at = ?, seen_run = ? WHERE id = ?"
+    " storage_class = ?, proof = NULL, reason = NULL, settled_at = ?, seen_run = ? WHERE id = ?"
 )
 SEEN = "UPDATE objects SET state = ?, is_latest = ?, storage_class = ?, seen_run = ? WHERE id = ?"
 ORDERS = {

@@ -1,11 +1,11 @@
 """The journal of the export: one row per object, from listed to verified. SQLite, one writer, many readers."""
 
+import contextlib
 import json
 import os
 import socket
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -122,9 +122,10 @@ def utc_now() -> str:
 class Ledger:
     """The ledger of one archive. Open it with `Ledger.open`; a writer must hold the archive's lock."""
 
-    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+    def __init__(self, connection: sqlite3.Connection, path: Path, mode: Mode) -> None:
         self.connection = connection
         self.path = path
+        self._mode = mode
 
     @classmethod
     def open(cls, dest: Path, mode: Mode = Mode.READ) -> "Ledger":
@@ -141,8 +142,8 @@ class Ledger:
                 hint="give the DEST of an export",
             )
         try:
-            ledger = cls(_connect(path, mode), path)
-            ledger._check_schema(mode)
+            ledger = cls(_connect(path, mode), path, mode)
+            ledger._check_schema()
         except sqlite3.DatabaseError as problem:
             raise UsageProblem(
                 f"the ledger cannot be opened: {problem}",
@@ -236,7 +237,7 @@ class Ledger:
         self.connection.execute(QUEUE)
         return cursor.lastrowid
 
-    @contextmanager
+    @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
         """Commits on leaving, or joins the transaction that is already open; rolls back on an error."""
         if self.connection.in_transaction:
@@ -251,6 +252,11 @@ class Ledger:
         self.connection.execute("COMMIT")
 
     def close(self) -> None:
+        """A ledger at rest is one plain file that can be read from any medium, unless somebody is reading it now."""
+        if self._mode is Mode.WRITE:
+            with contextlib.suppress(sqlite3.OperationalError):
+                self.connection.execute("PRAGMA busy_timeout = 0")
+                self.connection.execute("PRAGMA journal_mode = DELETE")
         self.connection.close()
 
     def __enter__(self) -> "Ledger":
@@ -261,9 +267,9 @@ class Ledger:
     ) -> None:
         self.close()
 
-    def _check_schema(self, mode: Mode) -> None:
+    def _check_schema(self) -> None:
         version = self.connection.execute("PRAGMA user_version").fetchone()[0]
-        if version == 0 and mode is Mode.WRITE:
+        if version == 0 and self._mode is Mode.WRITE:
             self.connection.executescript(f"BEGIN; {SCHEMA}; PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
             return
         if version != SCHEMA_VERSION:

@@ -85,7 +85,7 @@ class Placement:
         path = self._place(row, outcome.spooled)
         if row.path is not None and row.path != path:
             self._tree.remove(row.path)
-        if row.evidence is not None or row.state is State.QUARANTINED:
+        if row.evidence is not None:
             folder = quarantine_folder(row.key, row.version_id)
             for name in ("bytes", "evidence.json"):
                 self._tree.remove(f"{folder}/{name}")
