@@ -23,8 +23,7 @@ BASE_PACKAGES = (
     "python3-apt", "python3-venv", "rsync", "sudo", "systemd", "systemd-sysv", "tzdata",
 )  # fmt: skip
 STACK_PACKAGES = (
-    "chrony", "logrotate", "nginx", "postgresql", "postgresql-contrib", "python3-passlib", "python3-psycopg2",
-    "redis-server",
+    "logrotate", "nginx", "postgresql", "python3-packaging", "python3-passlib", "python3-psycopg2", "redis-server",
 )  # fmt: skip
 MASKED_UNITS = (
     "apt-daily.timer", "apt-daily-upgrade.timer", "console-getty.service", "dpkg-db-backup.timer",

@@ -47,7 +47,9 @@ class Neighbourhood:
 
 
 class DisposableHost:
-    """A host under the lab's folder. `unit` is its name towards the launcher. All methods need root."""
+    """A host under the lab's folder. `unit` is its name towards the launcher. All methods need root.
+
+    A host that reboots itself is stopped then: `boot_again` brings it back."""
 
     def __init__(self, name: str, address: IPv4Address, folder: Path, unit: str, launcher: Launcher, network: Network):
         self.name = name
