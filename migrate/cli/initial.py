@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from migrate.adapters.s3 import Access, bucket_names
+from migrate.adapters.s3 import bucket_names
 from migrate.cli.output import Output
 from migrate.errors import OutsideProblem, UsageProblem
 
@@ -25,7 +25,7 @@ def init(
             raise UsageProblem("stands there already", where=str(path), hint="choose another folder, or move it away")
     lines = [f"  {name}: {{holds: {holds}}}" for name, holds in EXAMPLE_BUCKETS.items()]
     try:
-        found = bucket_names(Access(endpoint_url=endpoint_url))
+        found = bucket_names(endpoint_url)
     except OutsideProblem as problem:
         output.say(f"the account was not looked at: {problem.what}")
     else:
