@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
 """Build Plaza's release: one tarball that installs on a Debian 12 host that never reaches a package index.
 
-    build_release.py --out FOLDER --wheels CACHE
+    build_release.py --out FOLDER --wheels CACHE [--old-home]
 
 Writes FOLDER/plaza-VERSION.tar.gz and prints its path. Any Python from 3.11 on with pip will do. CACHE keeps
 the wheels; when it holds all of them, no network is used. The same wheels give the same bytes.
+
+With --old-home, FOLDER gets the wheels that the old home's playbook needs besides (old_home/constraints.txt).
 
 In the tarball: release.json, requirements.txt (every version pinned) and wheels/. To install it:
 
@@ -27,7 +29,8 @@ import tempfile
 import tomllib
 from pathlib import Path
 
-APP = Path(__file__).resolve().parent / "app"
+HERE = Path(__file__).resolve().parent
+APP = HERE / "app"
 SOURCES = ("pyproject.toml", "build-constraints.txt", "src")
 # Debian 12 has Python 3.11 and glibc 2.36.
 PYTHON = "3.11"
@@ -47,9 +50,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Build Plaza's release tarball.")
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="where the tarball goes")
     parser.add_argument("--wheels", type=Path, required=True, metavar="CACHE", help="where wheels are kept")
+    parser.add_argument("--old-home", action="store_true", help="put the old home's own wheels into FOLDER too")
     wanted = parser.parse_args()
     try:
         print(build(wanted.out.resolve(), wanted.wheels.resolve()))
+        if wanted.old_home:
+            pins = read_pins(HERE / "old_home" / "constraints.txt")
+            for wheel in fetch(pins, wanted.wheels.resolve() / "old-home", release_target()):
+                print(shutil.copy(wheel, wanted.out.resolve()))
     except BuildFailed as error:
         print(f"build_release: {error}", file=sys.stderr)
         return 1
@@ -158,9 +166,7 @@ def pip(arguments: list[str], purpose: str) -> None:
     command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet", *arguments]
     environment = {**os.environ, "SOURCE_DATE_EPOCH": EPOCH}
     try:
-        subprocess.run(  # noqa: S603 -- our own arguments
-            command, check=True, capture_output=True, text=True, timeout=PIP_SECONDS, env=environment
-        )
+        subprocess.run(command, check=True, capture_output=True, text=True, timeout=PIP_SECONDS, env=environment)
     except subprocess.CalledProcessError as error:
         said = "\n".join((error.stderr or error.stdout).strip().splitlines()[-8:])
         raise BuildFailed(f"pip could not {purpose}:\n{said}") from error

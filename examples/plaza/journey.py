@@ -34,7 +34,7 @@ import httpx
 Found = TypeVar("Found")
 
 USERNAME = "ada"
-DEMO_PASSWORD = "correct horse battery staple"  # noqa: S105 -- the documentation gives it away
+DEMO_PASSWORD = "correct horse battery staple"
 OLD_HOST = "plaza-media.s3.cloud.example"
 REQUEST_SECONDS = 10.0
 POLL_SECONDS = 0.2
@@ -83,9 +83,7 @@ class Journey:
     def sign_in(self) -> str:
         """By the form, as in a browser, and by the API, as a client would."""
         form = PageReader(self._get("/sign-in").text).fields
-        answer = self.site.post(
-            "/sign-in", data={**form, "next": "/", "username": USERNAME, "password": self.password}
-        )
+        answer = self.site.post("/sign-in", data={**form, "next": "/", "username": USERNAME, "password": self.password})
         expect(answer.status_code == 303, f"the sign-in form answered {answer.status_code}, not 303")
         self.token = self._token_of(USERNAME)
         return f"signed in as {USERNAME}, by form and by API"
@@ -133,9 +131,7 @@ class Journey:
             data={"body": body, "alt_text": "A new picture"},
             files={"image": ("journey.png", picture, "image/png")},
         )
-        expect(
-            answer.status_code == 201, f"POST /api/posts answered {answer.status_code}: {answer.text[:200]}"
-        )
+        expect(answer.status_code == 201, f"POST /api/posts answered {answer.status_code}: {answer.text[:200]}")
         self.posted = answer.json()["post"]
         image = self.posted["images"][0]
         data = self._get(image["url"]).content
@@ -225,8 +221,7 @@ def new_picture(side: int = 320) -> bytes:
         (b"IEND", b""),
     )
     return b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-        for kind, data in chunks
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
     )
 
 

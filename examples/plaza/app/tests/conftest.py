@@ -8,11 +8,13 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import psycopg
 import pytest
 import redis
 from flask.testing import FlaskClient
+
 from plaza.application import create_app
 from plaza.backends import Backends, open_backends
 from plaza.community.__main__ import fill
@@ -38,6 +40,10 @@ def free_port() -> int:
     return port
 
 
+def run_quietly(folder: Path, command: list[str | Path]) -> None:
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=folder, timeout=60)
+
+
 def as_postgres() -> list[str]:
     """PostgreSQL refuses to run as root."""
     return ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
@@ -56,29 +62,13 @@ def database_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         for parent in [folder, *folder.parents][:3]:
             parent.chmod(parent.stat().st_mode | 0o011)
     data, port = folder / "data", free_port()
-    run = {"check": True, "stdout": subprocess.DEVNULL, "cwd": folder, "timeout": 60}
-    subprocess.run(
-        [
-            *as_postgres(),
-            initdb,
-            "-D",
-            data,
-            "-U",
-            "plaza",
-            "-A",
-            "trust",
-            "-E",
-            "UTF8",
-            "--locale=C.UTF-8",
-            "--no-sync",
-        ],
-        **run,
-    )
+    locale = ["-E", "UTF8", "--locale=C.UTF-8"]
+    run_quietly(folder, [*as_postgres(), initdb, "-D", data, "-U", "plaza", "-A", "trust", *locale, "--no-sync"])
     options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder} -c fsync=off"
     control = [*as_postgres(), pg_ctl, "-D", data]
-    subprocess.run([*control, "-w", "-l", folder / "log", "-o", options, "start"], **run)
+    run_quietly(folder, [*control, "-w", "-l", folder / "log", "-o", options, "start"])
     yield f"postgresql://plaza@127.0.0.1:{port}"
-    subprocess.run([*control, "-m", "immediate", "stop"], **run)
+    run_quietly(folder, [*control, "-m", "immediate", "stop"])
 
 
 @pytest.fixture(scope="session")
@@ -97,6 +87,8 @@ def redis_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
             "127.0.0.1",
             "--dir",
             folder,
+            "--repl-diskless-sync-delay",
+            "0",
             "--save",
             "",
             "--requirepass",
@@ -120,30 +112,28 @@ def redis_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
 
 
 @pytest.fixture(scope="session")
-def community_settings(
-    database_server: str, redis_port: int, tmp_path_factory: pytest.TempPathFactory
-) -> Settings:
+def community_settings(database_server: str, redis_port: int, tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """A database with a small community, to be copied; its pictures lie in a folder."""
     media = tmp_path_factory.mktemp("media")
-    settings = make_settings(database_server, "template_plaza", redis_port, 1, media)
+    settings = make_settings(database_server, redis_url(redis_port, 1), media, "template_plaza")
     create_schema(settings.database_url)
     backends = open_backends(settings)
-    fill(
-        backends, Writer(7, Size(40, 300, 900, 24), UNTIL, settings.media_url), "correct horse battery staple"
-    )
+    fill(backends, Writer(7, Size(40, 300, 900, 24), UNTIL, settings.media_url), "correct horse battery staple")
     backends.close()
     return settings
 
 
-def make_settings(
-    server: str, database: str, redis_port: int, number: int, media: Path, template: str = "template0"
-) -> Settings:
+def redis_url(port: int, number: int) -> str:
+    return f"redis://:{quote(PASSWORD)}@127.0.0.1:{port}/{number}"
+
+
+def make_settings(server: str, redis_url: str, media: Path, database: str, template: str = "template0") -> Settings:
     with psycopg.connect(f"{server}/postgres", autocommit=True) as connection:
         connection.execute(f"DROP DATABASE IF EXISTS {database}")
         connection.execute(f"CREATE DATABASE {database} TEMPLATE {template}")
     return Settings(
         database_url=f"{server}/{database}",
-        redis_url=f"redis://:{PASSWORD}@127.0.0.1:{redis_port}/{number}",
+        redis_url=redis_url,
         media_store=media.as_uri(),
         media_url="https://media.old.example/",
         secret_key="for tests only",
@@ -155,7 +145,7 @@ def settings(community_settings: Settings, database_server: str, redis_port: int
     """Settings of a fresh copy of the small community; Redis knows nothing of it."""
     media = tmp_path / "media"
     shutil.copytree(community_settings.media_store.removeprefix("file://"), media)
-    found = make_settings(database_server, "plaza", redis_port, 2, media, template="template_plaza")
+    found = make_settings(database_server, redis_url(redis_port, 0), media, "plaza", "template_plaza")
     with redis.Redis.from_url(found.redis_url) as client:
         client.flushdb()
     return found

@@ -132,9 +132,7 @@ class Backup:
         try:
             with path.open("rb") as body:
                 client.put_object(Bucket=bucket, Key=key, Body=body, ContentType="application/octet-stream")
-            client.put_object(
-                Bucket=bucket, Key=f"{key}.json", Body=text.encode(), ContentType="application/json"
-            )
+            client.put_object(Bucket=bucket, Key=f"{key}.json", Body=text.encode(), ContentType="application/json")
         except refusals as error:
             raise BackupFailed(f"put s3://{bucket}/{key}: {error}") from error
         return key

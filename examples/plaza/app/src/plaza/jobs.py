@@ -36,9 +36,7 @@ class Job:
 
     def encode(self) -> str:
         """The text that stands in Redis."""
-        return json.dumps(
-            {"kind": self.kind, "subject": self.subject, "id": self.id, "attempts": self.attempts}
-        )
+        return json.dumps({"kind": self.kind, "subject": self.subject, "id": self.id, "attempts": self.attempts})
 
     @classmethod
     def decode(cls, text: str) -> "Job":

@@ -151,9 +151,7 @@ class S3Store:
     def put(self, key: str, data: bytes, content_type: str) -> None:
         """One PUT, never multipart, so that the ETag is the MD5 of the bytes."""
         try:
-            self.client.put_object(
-                Bucket=self.bucket, Key=checked_key(key), Body=data, ContentType=content_type
-            )
+            self.client.put_object(Bucket=self.bucket, Key=checked_key(key), Body=data, ContentType=content_type)
         except self.refusals as error:
             raise MediaUnavailable(f"put s3://{self.bucket}/{key}: {error}") from error
 

@@ -68,9 +68,7 @@ def home() -> ResponseReturnValue:
     before, limit = page_bounds()
     found = posts.home_posts(backends(), person.id, before, limit)
     older = older_link(found, limit)
-    return render_template(
-        "home.html", posts=found, older=older, section="home", first=before is None, **margin()
-    )
+    return render_template("home.html", posts=found, older=older, section="home", first=before is None, **margin())
 
 
 @blueprint.get("/explore")
@@ -80,9 +78,7 @@ def explore() -> ResponseReturnValue:
     before, limit = page_bounds()
     found = posts.everyones_posts(backends().database, person.id if person else NOBODY, before, limit)
     older = f"/explore?before={found[-1].id}" if len(found) == limit else None
-    return render_template(
-        "explore.html", posts=found, older=older, section="explore", title="Explore", **margin()
-    )
+    return render_template("explore.html", posts=found, older=older, section="explore", title="Explore", **margin())
 
 
 @blueprint.get("/tags/<tag>")

@@ -61,9 +61,7 @@ def sign_in(backends: Backends, username: str, password: str) -> tuple[Person, s
     username = username.strip().lower()
     sessions.refuse_guessing(backends.cache, username)
     with backends.database.connection() as connection:
-        row = connection.execute(
-            "SELECT id, password_hash FROM users WHERE username = %s", [username]
-        ).fetchone()
+        row = connection.execute("SELECT id, password_hash FROM users WHERE username = %s", [username]).fetchone()
         if not passwords.verify_password(row["password_hash"] if row else None, password) or row is None:
             sessions.count_failure(backends.cache, username)
             raise NotSignedIn("That name and password do not belong together.")
@@ -136,8 +134,7 @@ def followers(database: Database, person: Person, limit: int) -> list[Person]:
     """Who follows this person, longest-standing first."""
     return _people(
         database,
-        "JOIN follows f ON f.follower_id = u.id WHERE f.followed_id = %s"
-        " ORDER BY f.created_at, u.id LIMIT %s",
+        "JOIN follows f ON f.follower_id = u.id WHERE f.followed_id = %s ORDER BY f.created_at, u.id LIMIT %s",
         [person.id, limit],
     )
 
@@ -146,8 +143,7 @@ def following(database: Database, person: Person, limit: int) -> list[Person]:
     """Whom this person follows, longest-standing first."""
     return _people(
         database,
-        "JOIN follows f ON f.followed_id = u.id WHERE f.follower_id = %s"
-        " ORDER BY f.created_at, u.id LIMIT %s",
+        "JOIN follows f ON f.followed_id = u.id WHERE f.follower_id = %s ORDER BY f.created_at, u.id LIMIT %s",
         [person.id, limit],
     )
 
@@ -189,9 +185,7 @@ def follow(backends: Backends, viewer_id: int, person: Person) -> None:
 def unfollow(backends: Backends, viewer_id: int, person: Person) -> None:
     """Stop following; doing it twice is fine."""
     with backends.database.connection() as connection:
-        connection.execute(
-            "DELETE FROM follows WHERE follower_id = %s AND followed_id = %s", [viewer_id, person.id]
-        )
+        connection.execute("DELETE FROM follows WHERE follower_id = %s AND followed_id = %s", [viewer_id, person.id])
     forget_timeline(backends.cache, viewer_id)
 
 
@@ -200,9 +194,7 @@ def forget_timeline(cache: Redis, user_id: int) -> None:
     cache.delete(f"timeline:{user_id}")
 
 
-def notify(
-    connection: Connection[DictRow], user_id: int, actor_id: int, kind: str, post_id: int | None
-) -> None:
+def notify(connection: Connection[DictRow], user_id: int, actor_id: int, kind: str, post_id: int | None) -> None:
     """Tell `user_id` what `actor_id` did, unless they are the same person."""
     if user_id != actor_id:
         connection.execute(

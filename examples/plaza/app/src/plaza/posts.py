@@ -121,9 +121,7 @@ def _store_picture(backends: Backends, draft: Draft) -> StoredPicture | None:
     if draft.image is None:
         return None
     picture = pictures.accept_upload(draft.image)
-    stored = StoredPicture(
-        picture, picture.key(datetime.now(UTC).year), draft.alt_text.strip()[:LONGEST_ALT_TEXT]
-    )
+    stored = StoredPicture(picture, picture.key(datetime.now(UTC).year), draft.alt_text.strip()[:LONGEST_ALT_TEXT])
     backends.media.put(stored.key, picture.data, pictures.CONTENT_TYPE)
     return stored
 
@@ -138,8 +136,7 @@ def _insert_post(connection: Connection[DictRow], author: Person, draft: Draft, 
     links = LINK.findall(body)
     card = Jsonb({"kind": "links", "sources": links}) if links else None
     row = connection.execute(
-        "INSERT INTO posts (author_id, reply_to_id, body, language, card)"
-        " VALUES (%s, %s, %s, %s, %s) RETURNING id",
+        "INSERT INTO posts (author_id, reply_to_id, body, language, card) VALUES (%s, %s, %s, %s, %s) RETURNING id",
         [author.id, draft.reply_to_id, body, draft.language, card],
     ).fetchone()
     assert row is not None  # noqa: S101 -- INSERT … RETURNING gives a row or raises
@@ -154,9 +151,7 @@ def _insert_post(connection: Connection[DictRow], author: Person, draft: Draft, 
     return post_id
 
 
-def _insert_image(
-    connection: Connection[DictRow], post_id: int, media_url: str, stored: StoredPicture
-) -> int:
+def _insert_image(connection: Connection[DictRow], post_id: int, media_url: str, stored: StoredPicture) -> int:
     row = connection.execute(
         """
         INSERT INTO images (post_id, media_key, url, sha256, width, height, bytes, alt_text)
@@ -225,9 +220,7 @@ def everyones_posts(database: Database, viewer_id: int, before: int | None, limi
     return _page(database, "p.reply_to_id IS NULL", {"viewer": viewer_id}, before, limit)
 
 
-def posts_of(
-    database: Database, person: Person, viewer_id: int, before: int | None, limit: int
-) -> list[Post]:
+def posts_of(database: Database, person: Person, viewer_id: int, before: int | None, limit: int) -> list[Post]:
     """The newest posts and replies of one person."""
     values = {"viewer": viewer_id, "author": person.id}
     return _page(database, "p.author_id = %(author)s", values, before, limit)
@@ -235,20 +228,15 @@ def posts_of(
 
 def posts_tagged(database: Database, tag: str, viewer_id: int, before: int | None, limit: int) -> list[Post]:
     """The newest posts with a hashtag."""
-    condition = (
-        "p.id IN (SELECT pt.post_id FROM post_tags pt JOIN tags t ON t.id = pt.tag_id WHERE t.name = %(tag)s)"
-    )
+    condition = "p.id IN (SELECT pt.post_id FROM post_tags pt JOIN tags t ON t.id = pt.tag_id WHERE t.name = %(tag)s)"
     values = {"viewer": viewer_id, "tag": unicodedata.normalize("NFC", tag).lower()}
     return _page(database, condition, values, before, limit)
 
 
-def _page(
-    database: Database, condition: str, values: dict[str, Any], before: int | None, limit: int
-) -> list[Post]:
+def _page(database: Database, condition: str, values: dict[str, Any], before: int | None, limit: int) -> list[Post]:
     return _posts(
         database,
-        f"WHERE {condition} AND (%(before)s::bigint IS NULL OR p.id < %(before)s)"
-        " ORDER BY p.id DESC LIMIT %(limit)s",
+        f"WHERE {condition} AND (%(before)s::bigint IS NULL OR p.id < %(before)s) ORDER BY p.id DESC LIMIT %(limit)s",
         {**values, "before": before, "limit": limit},
     )
 
@@ -274,9 +262,7 @@ def trending_tags(database: Database, limit: int) -> list[dict[str, Any]]:
 def like(database: Database, viewer_id: int, post_id: int) -> None:
     """Like; doing it twice is fine. Raise NotFound."""
     with database.connection() as connection:
-        post = connection.execute(
-            "SELECT author_id FROM posts WHERE id = %s FOR KEY SHARE", [post_id]
-        ).fetchone()
+        post = connection.execute("SELECT author_id FROM posts WHERE id = %s FOR KEY SHARE", [post_id]).fetchone()
         if post is None:
             raise NotFound("There is no such post.")
         created = connection.execute(

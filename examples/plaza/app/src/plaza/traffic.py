@@ -40,9 +40,7 @@ class Crowd:
     def gather(self) -> None:
         """Sign in the first user and some of those they follow; raise httpx.HTTPError."""
         first = self.sign_in(FIRST_USER)
-        answer = self.site.get(
-            f"/api/users/{FIRST_USER}/following", params={"limit": PEOPLE}, headers=bearer(first)
-        )
+        answer = self.site.get(f"/api/users/{FIRST_USER}/following", params={"limit": PEOPLE}, headers=bearer(first))
         for person in answer.raise_for_status().json()["users"]:
             self.sign_in(person["username"])
 
@@ -62,9 +60,7 @@ class Crowd:
         language = self.languages[username]
         phrases = BY_LANGUAGE[language]
         body = f"{self.dice.choice(phrases.beginnings)} {self.dice.choice(EMOJI)}"
-        files = (
-            {"image": ("photo.jpg", self.photo(), "image/jpeg")} if self.dice.random() < IMAGE_SHARE else None
-        )
+        files = {"image": ("photo.jpg", self.photo(), "image/jpeg")} if self.dice.random() < IMAGE_SHARE else None
         answer = self.site.post("/api/posts", headers=headers, data={"body": body, "language": language}, files=files)
         post = answer.raise_for_status().json()["post"]
         seen = self.site.get("/api/timeline", params={"limit": 10}, headers=headers)

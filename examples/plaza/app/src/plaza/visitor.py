@@ -92,6 +92,4 @@ def remember_visit(response: Response) -> Response:
 
 def set_cookie(response: Response, name: str, value: str, max_age: int | None) -> None:
     """Set a cookie that scripts cannot read and foreign forms do not send."""
-    response.set_cookie(
-        name, value, max_age=max_age, httponly=True, samesite="Lax", secure=settings().secure_cookies
-    )
+    response.set_cookie(name, value, max_age=max_age, httponly=True, samesite="Lax", secure=settings().secure_cookies)

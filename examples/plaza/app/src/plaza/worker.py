@@ -106,18 +106,13 @@ def make_thumbnail(backends: Backends, image_id: int) -> None:
     thumbnail = pictures.thumbnail_of(backends.media.get(row["media_key"]))
     backends.media.put(key, thumbnail, pictures.CONTENT_TYPE)
     with backends.database.connection() as connection:
-        connection.execute(
-            "UPDATE images SET thumbnail_url = %s WHERE id = %s", [backends.media_url + key, image_id]
-        )
+        connection.execute("UPDATE images SET thumbnail_url = %s WHERE id = %s", [backends.media_url + key, image_id])
 
 
 def remove_media(backends: Backends, key: str) -> None:
     """Remove an image and its thumbnail, unless another post shows the same picture."""
     with backends.database.connection() as connection:
-        if (
-            connection.execute("SELECT FROM images WHERE media_key = %s LIMIT 1", [key]).fetchone()
-            is not None
-        ):
+        if connection.execute("SELECT FROM images WHERE media_key = %s LIMIT 1", [key]).fetchone() is not None:
             return
     backends.media.delete(key)
     backends.media.delete(pictures.thumbnail_key(key))

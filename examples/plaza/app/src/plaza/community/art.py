@@ -99,9 +99,7 @@ def _hills(dice: random.Random, size: tuple[int, int], palette: Palette) -> Imag
     draw = ImageDraw.Draw(image)
     radius = dice.randint(height // 14, height // 7)
     sun_x, sun_y = dice.randint(width // 6, width * 5 // 6), dice.randint(height // 4, height // 2)
-    draw.ellipse(
-        (sun_x - radius, sun_y - radius, sun_x + radius, sun_y + radius), fill=_mix(light, glow, 0.15)
-    )
+    draw.ellipse((sun_x - radius, sun_y - radius, sun_x + radius, sun_y + radius), fill=_mix(light, glow, 0.15))
     layers = dice.randint(3, 5)
     for layer in range(layers):
         base = height * (0.5 + 0.42 * layer / layers)
@@ -185,9 +183,7 @@ def _waves(dice: random.Random, size: tuple[int, int], palette: Palette) -> Imag
     for band in range(bands):
         base = height * (0.3 + 0.75 * band / bands)
         phase = dice.uniform(0, 6.3)
-        crest = [
-            (x, base + swing * math.sin(turns * 6.28 * x / width + phase)) for x in range(0, width + 9, 8)
-        ]
+        crest = [(x, base + swing * math.sin(turns * 6.28 * x / width + phase)) for x in range(0, width + 9, 8)]
         colour = _mix(palette[2], _mix(palette[1], palette[0], band / bands), 0.25 + 0.75 * band / bands)
         draw.polygon([*crest, (width, height), (0, height)], fill=colour)
     return image

@@ -32,12 +32,8 @@ GIVEN = [
         " Ivy/ivy Miles/miles Nora/nora Silas/silas Wren/wren Hugo/hugo"
         " Pearl/pearl Jonah/jonah Tess/tess Felix/felix Opal/opal Rory/rory",
     ),
-    *_names(
-        "de", "Jürgen/juergen Käthe/kaethe Björn/bjoern Ulrike/ulrike Götz/goetz Änne/aenne Lüder/lueder"
-    ),
-    *_names(
-        "fr", "Hélène/helene François/francois Gaël/gael Aurélie/aurelie Noé/noe Maëlys/maelys Cédric/cedric"
-    ),
+    *_names("de", "Jürgen/juergen Käthe/kaethe Björn/bjoern Ulrike/ulrike Götz/goetz Änne/aenne Lüder/lueder"),
+    *_names("fr", "Hélène/helene François/francois Gaël/gael Aurélie/aurelie Noé/noe Maëlys/maelys Cédric/cedric"),
     *_names("es", "Íñigo/inigo Lucía/lucia Andrés/andres Begoña/begona Martín/martin Inés/ines Tomás/tomas"),
     *_names("el", "Ελένη/eleni Γιώργος/giorgos Δάφνη/dafni Νίκος/nikos Ιφιγένεια/ifigeneia Σπύρος/spyros"),
     *_names("ru", "Аня/anya Фёдор/fyodor Зоя/zoya Илья/ilya Василиса/vasilisa Глеб/gleb Юлия/yulia"),

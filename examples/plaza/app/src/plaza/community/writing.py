@@ -76,9 +76,7 @@ class Writer:
         """Dice of their own for every kind of row, so that more posts leave the people as they are."""
         return random.Random(f"{self.seed}:{what}")  # noqa: S311 -- nothing here is secret
 
-    def write(
-        self, password_hashes: list[str], avatar_keys: list[str], images: list[StoredImage]
-    ) -> Community:
+    def write(self, password_hashes: list[str], avatar_keys: list[str], images: list[StoredImage]) -> Community:
         """Return all rows; lists are as long as there are users and images."""
         community = Community()
         authors = self.write_people(community, password_hashes, avatar_keys, images)
@@ -258,9 +256,7 @@ class Writer:
     def write_notifications(self, community: Community) -> None:
         """What the newest replies, likes and follows have told people."""
         author_of = {post[0]: post[1] for post in community.posts}
-        events = [
-            (author_of[post[2]], post[1], post[0], "reply", post[6]) for post in community.posts if post[2]
-        ]
+        events = [(author_of[post[2]], post[1], post[0], "reply", post[6]) for post in community.posts if post[2]]
         events += [(author_of[post_id], user, post_id, "like", at) for user, post_id, at in community.likes]
         events += [(followed, follower, None, "follow", at) for follower, followed, at in community.follows]
         events = sorted((event for event in events if event[0] != event[1]), key=lambda event: event[4])
