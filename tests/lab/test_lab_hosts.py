@@ -18,6 +18,7 @@ from migrate.errors import GateHeld, LockHeld, Missing, Unreachable, UsageProble
 from migrate.inventory import read_inventory
 from migrate.lab import DEBIAN_PACKAGES, HostSpec, HostState, Lab
 from migrate.lab.command import call, succeeds
+from migrate.lab.files import remove_tree
 from migrate.lab.launcher import launcher_of_this_machine
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
@@ -245,6 +246,8 @@ INNER_LAB = textwrap.dedent(
     lab.up(specs)
     story["up"] = states()
     story["inside"] = subprocess.check_output([*lab.ssh_argv("a"), "systemctl is-system-running"], text=True).strip()
+    fetched = subprocess.check_output([*lab.ssh_argv("a"), "apt-get update 2>&1"], text=True)
+    story["mirror"] = "fails" if "Err:" in fetched or "Failed" in fetched else "answers"
     lab.stop("a")
     story["stopped"] = states()
     os.kill(lab.get("b").pid, 9)
@@ -253,17 +256,19 @@ INNER_LAB = textwrap.dedent(
     lab.down()
     listing = ["systemctl", "list-units", "--all", "--plain", "--no-legend", "cloudexit-*"]
     story["left"] = subprocess.check_output(listing, text=True).strip()
+    story["filter"] = subprocess.check_output(["iptables", "-S", "FORWARD"], text=True).strip()
     print(json.dumps(story))
     """
 )
 
 
 def test_the_lab_works_on_a_machine_that_systemd_runs(lab: Lab, ssh: Ssh, base_image: Path, tmp_path: Path) -> None:
-    """A disposable host is such a machine; a lab within it uses units of its systemd."""
+    """A disposable host is such a machine, with a filter that drops what is forwarded, as Docker's does; a lab within
+    it uses units of its systemd, and gets through."""
     lab.up([HostSpec("machine")])
-    packages = " ".join([*DEBIAN_PACKAGES, "python3-yaml"])
+    packages = " ".join([*DEBIAN_PACKAGES, "python3-yaml", "iptables"])
     ssh(lab, "machine", f"apt-get update -q && apt-get install -yq {packages} && mkdir -p /lab /code")
-    ssh(lab, "machine", "mount -t tmpfs -o size=6G tmpfs /lab")
+    ssh(lab, "machine", "mount -t tmpfs -o size=6G tmpfs /lab && iptables -P FORWARD DROP")
     script = tmp_path / "inner.py"
     script.write_text(INNER_LAB)
 
@@ -284,9 +289,11 @@ def test_the_lab_works_on_a_machine_that_systemd_runs(lab: Lab, ssh: Ssh, base_i
         "control groups": "SystemdUnits",
         "up": ["running", "running"],
         "inside": "running",
+        "mirror": "answers",
         "stopped": ["stopped", "running"],
         "again": ["running", "running"],
         "left": "",
+        "filter": "-P FORWARD DROP",
     }
 
 
@@ -388,3 +395,4 @@ def test_a_killed_build_of_the_base_image_leaves_nothing_that_hurts(lab_machine:
     base = again.prepare()
     assert (base / "root/usr/sbin/sshd").exists()
     assert [path.name for path in (tmp_path / "images").glob(".building-*")] == []
+    remove_tree(tmp_path / "images")
