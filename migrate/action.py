@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from migrate.check import CheckResult, Verdict
 from migrate.plan import Step
@@ -33,3 +33,11 @@ class Action(Protocol):
         """Looks whether the effect is already there: `pass` skips the step. `unknown`: cannot tell without applying."""
 
     def apply(self, step: Step, context: StepContext) -> Outcome: ...
+
+
+@runtime_checkable
+class Recalling(Protocol):
+    """An action whose effect carries its own account, so that a kill before the journal was written loses nothing."""
+
+    def recall(self, step: Step) -> Outcome:
+        """What was done, read from where it was done."""

@@ -7,7 +7,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from typing import Any
 
-from migrate.action import Action, Outcome, StepContext
+from migrate.action import Action, Outcome, Recalling, StepContext
 from migrate.check import ChecksHeld, Verdict
 from migrate.errors import CloudexitError, GateHeld, Interrupted
 from migrate.journal import Event, Journal, Run
@@ -133,7 +133,7 @@ def carry_out(step: Step, action: Action, context: StepContext) -> StepEnd:
 
     try:
         if action.verify(step, context) is Verdict.PASS:
-            return end(Event.SKIPPED, Outcome(context.previous or {}))
+            return end(Event.SKIPPED, _account(step, action, context))
         outcome = action.apply(step, context)
         if step.effect is not Effect.READ:
             _observe_effect(step, action, replace(context, previous=outcome.detail))
@@ -142,6 +142,13 @@ def carry_out(step: Step, action: Action, context: StepContext) -> StepEnd:
     except CloudexitError as error:
         return end(Event.FAILED, Outcome(), error)
     return end(Event.DONE, outcome)
+
+
+def _account(step: Step, action: Action, context: StepContext) -> Outcome:
+    """What the journal says of an effect that is there, or what the effect says of itself."""
+    if context.previous is not None:
+        return Outcome(context.previous)
+    return action.recall(step) if isinstance(action, Recalling) else Outcome()
 
 
 def _observe_effect(step: Step, action: Action, context: StepContext) -> None:

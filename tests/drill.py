@@ -48,10 +48,6 @@ def last_report(state: Path) -> dict[str, Any]:
     return report
 
 
-def step(report: dict[str, Any], name: str) -> dict[str, Any]:
-    return next(row for row in report["steps"] if row["id"] == name)
-
-
 def end_state(report: dict[str, Any]) -> dict[str, Any]:
     """What must be the same however often the drill was killed: outcomes, verdicts, counts of what was restored.
 
@@ -63,7 +59,8 @@ def end_state(report: dict[str, Any]) -> dict[str, Any]:
         "proved": report["proved"],
         "steps": {row["id"]: row["outcome"] for row in report["steps"]},
         "verdicts": sorted((c["step"], c["host"], c["name"], c["verdict"]) for c in report["checks"]),
-        "rewritten": report["rewritten"],
-        "tables": step(report, "restore.database.plaza.proof")["detail"].get("tables"),
-        "keys": step(report, "restore.cache.plaza")["detail"].get("keys"),
+        "rewritten": {name: detail["rewritten"] for name, detail in report["rewritten"].items()},
+        "restored": sorted(
+            (c["name"], c["detail"]) for c in report["checks"] if c["step"] == "restore.database.plaza.proof"
+        ),
     }

@@ -162,9 +162,9 @@ def _show_objects(console: Console, report: Mapping[str, Any]) -> None:
 
 def _show_rewritten(console: Console, report: Mapping[str, Any]) -> None:
     for database, detail in report["rewritten"].items():
-        console.print(f"\n[bold]addresses rewritten[/] in {database}: {detail.get('rewritten', 0)}", highlight=False)
-        for column, count in sorted(detail.get("columns", {}).items()):
-            console.print(f"  {column}: {count}", highlight=False)
+        console.print(f"\n[bold]addresses rewritten[/] in {database}: {detail.get('values', 0):,}", highlight=False)
+        for column, count in sorted(detail.get("rewritten", {}).items()):
+            console.print(f"  {column}: {count:,}", highlight=False)
 
 
 def _show_recovery(console: Console, report: Mapping[str, Any]) -> None:

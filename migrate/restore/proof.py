@@ -99,6 +99,12 @@ class DatabaseProved:
         }
         return Outcome(detail, tuple(checks))
 
+    def recall(self, step: Step) -> Outcome:
+        """The checks and watermarks of the proof stand in the database."""
+        server = self._server(step)
+        proof = kept_proof(server, step.subject, restored_from(server, step.subject))
+        return Outcome({"watermarks": proof["watermarks"], "checks": proof["checks"]})
+
     def _server(self, step: Step) -> Server:
         return Server.of(self.stack.databases[step.subject].service, self.stack, self.inventory, self.hosts)
 

@@ -97,6 +97,12 @@ class UrlsRewritten:
             (self._traces_of_old_hosts(server, name, columns),),
         )
 
+    def recall(self, step: Step) -> Outcome:
+        """The counts stand in the database since the transaction that rewrote the addresses."""
+        server = self._server(step)
+        counts = rewritten_counts(server, step.subject, restored_from(server, step.subject))
+        return Outcome({"rewritten": counts, "values": sum(counts.values())})
+
     def _server(self, step: Step) -> Server:
         return Server.of(self.stack.databases[step.subject].service, self.stack, self.inventory, self.hosts)
 

@@ -171,6 +171,20 @@ def test_what_an_action_said_last_time_is_proposed_to_it_again(tmp_path: Path) -
     assert proposed[0] == {"count": 1}
 
 
+def test_an_effect_that_is_there_but_not_in_the_journal_speaks_for_itself(tmp_path: Path) -> None:
+    class Speaking(World):
+        def recall(self, step: Step) -> Outcome:
+            return Outcome({"rows": 7})
+
+    world = Speaking()
+    world.exists = {"a"}
+    plan = Plan("s", "i", (step("a"),))
+    journal, run = start(tmp_path, plan)
+    execute(world, journal, run, plan)
+    records = Journal(tmp_path / "journal.sqlite", read_only=True).records(run)
+    assert records[-1].detail == {"rows": 7}
+
+
 def test_a_missing_action_is_found_before_anything_runs(tmp_path: Path) -> None:
     journal, run = start(tmp_path)
     with pytest.raises(ValueError, match="no action for: world"):
