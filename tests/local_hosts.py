@@ -16,7 +16,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
@@ -255,7 +255,8 @@ def hosts_in(folder: Path, systemctl: str = "#!/bin/sh\nexit 0\n") -> Iterator[L
         yield LocalHosts(root, programs)
     finally:
         for folder_made in made:
-            folder_made.rmdir()
+            with suppress(OSError):  # a lab may have come to live there meanwhile
+                folder_made.rmdir()
         shutil.rmtree(root)
 
 

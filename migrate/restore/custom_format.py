@@ -5,6 +5,7 @@ Layout: PostgreSQL's src/bin/pg_dump/pg_backup_archiver.c, ReadHead and ReadInt.
 
 import io
 from dataclasses import dataclass
+from itertools import takewhile
 
 MAGIC = b"PGDMP"
 CUSTOM = 1
@@ -39,8 +40,7 @@ class NotCustomFormat(ValueError):
 
 def major(version: str) -> int:
     """Major version of PostgreSQL from what it prints; raises NotCustomFormat where there is no number."""
-    digits = version.split(".")[0].split(" ")[0]
-    leading = "".join(character for character in digits if character.isdigit())
+    leading = "".join(takewhile(str.isdigit, version))
     if not leading:
         raise NotCustomFormat(f"no version of PostgreSQL: {version!r}")
     return int(leading)

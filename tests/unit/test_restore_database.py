@@ -122,7 +122,7 @@ def refusal(home: Home) -> GateHeld:
         home.place()
     assert home.postgresql.databases() == set()
     assert not home.hosts.on_disk(PLACED).exists()
-    assert held.value.exit_code == ExitCode.GATE == 3
+    assert held.value.exit_code is ExitCode.GATE
     assert held.value.expected and held.value.hint
     return held.value
 
