@@ -33,7 +33,7 @@ from migrate.restore.media import MediaPlaced
 from migrate.restore.proof import DatabaseProved
 from migrate.restore.rewrite import UrlsRewritten
 from migrate.secret import Secrets, load_or_generate
-from migrate.stack import Stack, read_stack
+from migrate.stack import Artifact, Stack, read_stack
 from migrate.target.checks import ServiceChecks
 from migrate.target.preflight import Preflight
 from migrate.target.provision import Provision, ProvisionDrift
@@ -140,11 +140,15 @@ class Undertaking:
 
     def _host_actions(self, hosts: Hosts, playbooks: Playbooks, secrets: Secrets) -> dict[str, Action]:
         archive = Archive(self.state.archive)
+
+        def locate(bucket: str, pattern: str) -> Path:
+            return archive.newest(Artifact(bucket=bucket, pattern=pattern)).path
+
         return {
-            "preflight.hosts": Preflight(self.stack, self.inventory, hosts),
-            "provision.hosts": Provision(self.stack, self.inventory, secrets, hosts, playbooks),
-            "prove.drift": ProvisionDrift(self.stack, self.inventory, secrets, hosts, playbooks),
-            "restore.release": ReleaseInstall(self.stack, self.inventory, secrets, hosts, playbooks, archive.newest),
+            "preflight.hosts": Preflight(hosts, self.stack, self.inventory, secrets),
+            "provision.hosts": Provision(hosts, playbooks, self.stack, self.inventory, secrets),
+            "prove.drift": ProvisionDrift(hosts, playbooks, self.stack, self.inventory, secrets),
+            "restore.release": ReleaseInstall(hosts, playbooks, self.stack, self.inventory, secrets, locate),
         }
 
     def _restore_actions(self, hosts: Hosts, secrets: Secrets, replace: bool) -> dict[str, Action]:
