@@ -1,18 +1,18 @@
 """Exports one bucket: listing, lanes and ledger side by side, in one loop that alone writes the archive's names."""
 
 import contextlib
-import errno
 import json
 import queue
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
-from migrate.errors import Incomplete, Interrupted, Unreachable, UsageProblem
+from migrate.errors import Interrupted, Unreachable
 from migrate.export.clock import Clock
+from migrate.export.dest import GO_ON, check_binding, explained, make_dest
 from migrate.export.fetch import Fetcher
 from migrate.export.intake import Intake
 from migrate.export.lanes import Batch, Ending, Halted, Lanes, Outcome, ThreadLanes, Work
@@ -35,7 +35,6 @@ COMMIT_CHANGES = 1000
 REPORT_SECONDS = 0.25
 SILENT_IN_A_ROW = 32
 BATCH_OBJECTS = 64
-GO_ON = "the same command goes on from here"
 
 OnProgress = Callable[[Progress], None]
 DEFAULT_OPTIONS = ExportOptions()
@@ -66,38 +65,9 @@ def export_bucket(
     with exclusive(dest), Tree(dest) as tree:
         tree.prepare()
         with Ledger.open(dest, Mode.WRITE) as ledger:
-            bind(ledger, source, prefix, options)
-            run = _Run(source, prefix, options, ledger, tree, on_progress, cancel or threading.Event())
+            binding = check_binding(ledger, source, prefix, options)
+            run = _Run(source, prefix, options, ledger, tree, on_progress, cancel or threading.Event(), binding)
             return run.carry_out()
-
-
-def make_dest(dest: Path) -> None:
-    """Raises UsageProblem where DEST cannot be made."""
-    try:
-        dest.mkdir(parents=True, exist_ok=True)
-    except OSError as problem:
-        raise UsageProblem(
-            f"cannot make the archive's folder: {problem.strerror}",
-            where=str(dest),
-            expected="a folder, or a place where one can be made",
-            hint="choose another DEST or mend its permissions",
-        ) from problem
-
-
-def bind(ledger: Ledger, source: ObjectSource, prefix: str, options: ExportOptions) -> None:
-    """An archive holds one source, in one mode. Raises UsageProblem where this is another."""
-    asked = {"bucket": source.bucket, "prefix": prefix, "versions": "all" if options.versions else "current"}
-    for name, value in asked.items():
-        held = ledger.archive_value(name)
-        if held is None:
-            ledger.set_archive_value(name, value)
-        elif held != value:
-            raise UsageProblem(
-                f"this archive holds {name} {held!r}, not {value!r}",
-                where=str(ledger.path),
-                expected="one bucket, one prefix and one choice of versions for one DEST",
-                hint="export into another DEST",
-            )
 
 
 class _Run:
@@ -112,7 +82,9 @@ class _Run:
         tree: Tree,
         on_progress: OnProgress | None,
         cancel: threading.Event,
+        binding: Mapping[str, str],
     ) -> None:
+        self._binding = binding
         self._source = source
         self._prefix = prefix
         self._options = options
@@ -186,7 +158,7 @@ class _Run:
             outcome = "interrupted"
             raise
         except (OSError, sqlite3.OperationalError) as problem:
-            raise _explained(problem, self._tree.dest) from problem
+            raise explained(problem, self._tree.dest) from problem
         finally:
             with contextlib.suppress(sqlite3.OperationalError, OSError):
                 self._drain()
@@ -255,7 +227,11 @@ class _Run:
             raise message.problem
         if isinstance(message, Outcome):
             self._settle(message)
-        elif isinstance(message, _ListingEnded):
+            return
+        for name, value in self._binding.items():
+            self._ledger.set_archive_value(name, value)
+        self._binding = {}
+        if isinstance(message, _ListingEnded):
             self._gone = self._intake.finish(self._options.order)
             self._listing_done = True
             self._ledger.connection.execute("UPDATE runs SET listing_complete = 1 WHERE id = ?", (self._id,))
@@ -382,19 +358,3 @@ class _Run:
             )
         if self._on_progress is not None and result is not None:
             self._on_progress(self._progress())
-
-
-def _explained(problem: OSError | sqlite3.OperationalError, dest: Path) -> Exception:
-    full = getattr(problem, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "disk is full" in str(problem)
-    if full:
-        return Incomplete(
-            "the disk is full",
-            where=str(dest),
-            expected="room for what is left; `cloudexit export … --dry-run` says how much that is",
-            hint=f"free some space; {GO_ON}",
-        )
-    if isinstance(problem, OSError) and problem.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
-        return UsageProblem(
-            f"cannot write to the archive: {problem.strerror}", where=str(dest), hint=f"mend its permissions; {GO_ON}"
-        )
-    return problem

@@ -1,10 +1,11 @@
 """An S3 server over HTTP that serves a MemoryBucket exactly, and misbehaves where it is told to.
 
-Faults by key: those of MemoryBucket, and `wrong`, `truncated`, `reset`, `stall`, `error`. `listing_faults` counts down: that
-many listing requests fail with a 500.
+Faults by key: those of MemoryBucket, and `wrong`, `truncated`, `reset`, `stall`, `error`. `listing_faults` counts
+down: that many listing requests fail with a 500.
 """
 
 import socket
+import sys
 import threading
 import time
 import urllib.parse
@@ -13,8 +14,8 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from xml.sax.saxutils import escape
 
-from tests.hostile.memory_bucket import MemoryBucket, Stored, md5
 from migrate.export.source import Entry, ObjectMissing
+from tests.hostile.memory_bucket import MemoryBucket, Stored, md5
 
 REFUSALS = {
     "forbidden": (403, "AccessDenied"),
@@ -38,6 +39,11 @@ class FaultyServer(ThreadingHTTPServer):
         self.listing_answer: tuple[int, str] | None = None
         self.delay = 0.0
         self.stall = 60.0
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that was killed breaks its connections; anything else is a fault of this server."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)  # type: ignore[arg-type]
 
     @property
     def url(self) -> str:
@@ -153,12 +159,16 @@ class _Answer(BaseHTTPRequestHandler):
 
     def _list(self, query: dict[str, str]) -> None:
         if "no such bucket" in query:
-            return self._refuse(404, "NoSuchBucket")
-        if self.server.listing_answer is not None:
-            return self._refuse(*self.server.listing_answer)
-        if self.server.listing_faults:
+            self._refuse(404, "NoSuchBucket")
+        elif self.server.listing_answer is not None:
+            self._refuse(*self.server.listing_answer)
+        elif self.server.listing_faults:
             self.server.listing_faults -= 1
-            return self._refuse(500, "InternalError")
+            self._refuse(500, "InternalError")
+        else:
+            self._list_page(query)
+
+    def _list_page(self, query: dict[str, str]) -> None:
         pages = list(self.server.bucket.pages(query.get("prefix", ""), versions=False))
         number = int(query.get("continuation-token", "0"))
         more = number + 1 < len(pages)

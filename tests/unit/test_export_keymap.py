@@ -9,12 +9,12 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from tests.hostile.hostile_keys import HOSTILE_KEYS
-from tests.hostile.memory_bucket import MemoryBucket
 from migrate.export.engine import export_bucket
 from migrate.export.keymap import folders, is_safe, key_bytes, key_text, object_path, odd_path, version_path
 from migrate.export.ledger import Ledger
 from migrate.export.scope import ExportOptions
+from tests.hostile.hostile_keys import HOSTILE_KEYS
+from tests.hostile.memory_bucket import MemoryBucket
 
 characters = st.characters(exclude_categories=["Cs"])
 awkward = st.sampled_from(["/", ".", "..", "a", "b", "A", "\n", "\x00", "é", "e\u0301", " ", "%", "-", "x" * 256])
