@@ -11,6 +11,7 @@ from migrate.secret import Secrets
 
 FAILURE_CHARACTERS = 2000
 KEPT_EVENTS = frozenset({"runner_on_failed", "runner_on_unreachable", "runner_item_on_failed", "playbook_on_stats"})
+ROLE_IN_PATH = re.compile(r"/roles/([^/]+)/")
 CONTROL_SEQUENCES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\r")
 
 
@@ -50,7 +51,7 @@ class EventFold:
         elif name == "playbook_on_task_start":
             self._begin_task(_title(data))
         elif host and name in ("runner_on_ok", "runner_on_failed", "runner_on_unreachable"):
-            host.role_seconds[data.get("role") or "playbook"] += float(data.get("duration") or 0.0)
+            host.role_seconds[_role(data) or "playbook"] += float(data.get("duration") or 0.0)
             self._note_end(host, name, data)
         elif host and name == "runner_item_on_failed":
             host.failures.append(self._failure(data))
@@ -107,6 +108,12 @@ class EventFold:
         )
 
 
+def _role(data: Mapping[str, Any]) -> str:
+    """From the task's file: the event's own `role` is that of an earlier task where a task has none."""
+    found = ROLE_IN_PATH.search(str(data.get("task_path") or ""))
+    return found.group(1) if found else ""
+
+
 def _title(data: Mapping[str, Any]) -> str:
-    role, task = data.get("role"), str(data.get("task") or data.get("name") or "")
+    role, task = _role(data), str(data.get("task") or data.get("name") or "")
     return f"{role} : {task}" if role and not task.startswith(f"{role} : ") else task

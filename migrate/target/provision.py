@@ -1,0 +1,145 @@
+"""Provision: the playbooks make the hosts ready, and a second run proves that nothing was left to change."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from migrate.action import Outcome, StepContext
+from migrate.check import Verdict
+from migrate.errors import GateHeld, Unreachable
+from migrate.inventory import Host, Inventory
+from migrate.plan import Step, digest_of
+from migrate.ports import Hosts, Playbooks, PlayResult
+from migrate.secret import Secrets
+from migrate.stack import Stack
+from migrate.target.playbooks import playbooks_digest, playbooks_folder
+from migrate.target.sidebyside import on_every_host
+from migrate.target.variables import ProvisionVariables, provision_variables
+
+MARKER = "/etc/cloudexit/provisioned"
+BOOT_ID = "/proc/sys/kernel/random/boot_id"
+PROVISION_SECONDS = 1800.0
+
+
+@dataclass(frozen=True)
+class Marks:
+    """What shows on a host whether it is the one that was provisioned, and with what."""
+
+    marker: str
+    boot_id: str
+
+
+def marks(hosts: Hosts, host: Host) -> Marks:
+    """Marker and boot id of a host; the marker is empty where it was never provisioned to the end."""
+    lines = hosts.run(host, ["sh", "-c", f"cat {BOOT_ID}; cat {MARKER} 2>/dev/null"], timeout=20.0).stdout.split()
+    return Marks(marker=lines[1] if len(lines) > 1 else "", boot_id=lines[0] if lines else "")
+
+
+class _Provisioning:
+    def __init__(
+        self, hosts: Hosts, playbooks: Playbooks, stack: Stack, inventory: Inventory, secrets: Secrets
+    ) -> None:
+        self.hosts = hosts
+        self.playbooks = playbooks
+        self.stack = stack
+        self.inventory = inventory
+        self.secrets = secrets
+
+    def variables(self) -> tuple[ProvisionVariables, str]:
+        """What the playbook is told, and the digest over it and the playbooks."""
+        told = provision_variables(self.stack, self.inventory, self.secrets)
+        return told, digest_of({"playbooks": playbooks_digest(playbooks_folder()), "told": told.digest})
+
+    def play(self, context: StepContext) -> tuple[PlayResult, str]:
+        told, marker = self.variables()
+        result = self.playbooks.run(
+            playbooks_folder() / "provision.yml",
+            self.inventory,
+            variables={**told.variables, "cloudexit_marker": marker},
+            secrets=told.secrets,
+            limit=list(self.inventory.hosts),
+            cancelled=context.cancelled,
+            on_task=lambda task: context.progress({"task": task}),
+            timeout=PROVISION_SECONDS,
+        )
+        return result, marker
+
+    def observe(self) -> dict[str, Marks]:
+        return on_every_host(self.inventory, lambda host: marks(self.hosts, host))
+
+
+class Provision(_Provisioning):
+    """Makes every host ready. It is there when the mark on every host names these playbooks and these variables."""
+
+    def verify(self, step: Step, context: StepContext) -> Verdict:
+        _, marker = self.variables()
+        there = all(found.marker == marker for found in self.observe().values())
+        return Verdict.PASS if there else Verdict.FAIL
+
+    def apply(self, step: Step, context: StepContext) -> Outcome:
+        """Raises GateHeld where a task failed, Unreachable where a host did not answer; both name the other hosts."""
+        result, marker = self.play(context)
+        raise_unless_good(result)
+        return Outcome({"marker": marker, **play_document(result)})
+
+
+class ProvisionDrift(_Provisioning):
+    """Runs the playbooks once more: they must find nothing to change. Proved for as long as no host boots anew."""
+
+    def verify(self, step: Step, context: StepContext) -> Verdict:
+        if not context.previous:
+            return Verdict.UNKNOWN
+        found = {name: vars(host) for name, host in self.observe().items()}
+        return Verdict.PASS if context.previous.get("hosts_proved") == found else Verdict.FAIL
+
+    def apply(self, step: Step, context: StepContext) -> Outcome:
+        """Raises GateHeld with the tasks that changed something, and on what host."""
+        result, _ = self.play(context)
+        raise_unless_good(result)
+        if result.changed:
+            drifted = {play.host: play.changed_tasks for play in result.hosts.values() if play.changed}
+            raise GateHeld(
+                "a second provision still changed something: "
+                + "; ".join(f"{host}: {', '.join(tasks)}" for host, tasks in drifted.items()),
+                where=", ".join(drifted),
+                expected="0 changed tasks",
+                hint="something on the host undoes what the playbooks do, or a role is not idempotent",
+            )
+        proved = {name: vars(host) for name, host in self.observe().items()}
+        return Outcome({"hosts_proved": proved, **play_document(result)})
+
+
+def raise_unless_good(result: PlayResult) -> None:
+    """Raises Unreachable (a host did not answer) or GateHeld (a task failed), with how it went on the other hosts."""
+    if result:
+        return
+    silent = [play for play in result.hosts.values() if play.unreachable]
+    failed = [play for play in result.hosts.values() if play.failed and not play.unreachable]
+    good = [play.host for play in result.hosts.values() if not play.failed and not play.unreachable]
+    words = "; ".join(f"{play.host}: {play.failure}" for play in (*silent, *failed))
+    rest = f" (went through on: {', '.join(good)})" if good else ""
+    where = ", ".join(play.host for play in (*silent, *failed))
+    if silent:
+        raise Unreachable(
+            f"{words}{rest}", where=where, hint="mend the way to the host, then run the same command again"
+        )
+    raise GateHeld(
+        f"{words}{rest}",
+        where=where,
+        expected=f"every task of {result.playbook} to succeed",
+        hint="mend what the task names, then run the same command again: it goes on from there",
+    )
+
+
+def play_document(result: PlayResult) -> dict[str, Any]:
+    """What a report tells of a playbook run."""
+    return {
+        "seconds": result.seconds,
+        "changed": result.changed,
+        "role_seconds": dict(result.role_seconds),
+        "hosts": {name: _host_document(vars(play)) for name, play in result.hosts.items()},
+    }
+
+
+def _host_document(play: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: play[key] for key in ("ok", "changed", "failed")}
