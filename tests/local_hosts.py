@@ -264,7 +264,7 @@ def inventory_of_one(address: str = "127.0.0.1") -> Inventory:
     return Inventory(Path("hosts.yml"), {"here": Host("here", address, GROUPS)})
 
 
-def stack_with(*, postgresql_port: int = 5432, redis_port: int = 6379, **changes: Any) -> Stack:
+def stack_with(*, postgresql_port: Any = 5432, redis_port: Any = 6379, **changes: Any) -> Stack:
     """A small stack of one database, one cache and one media tree."""
     always = [{"name": "runs", "unit": "active"}]
     document: dict[str, Any] = {

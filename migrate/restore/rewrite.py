@@ -93,7 +93,7 @@ class UrlsRewritten:
         self._require_none_left(server, name, columns, forms)
         counts = rewritten_counts(server, name, dump)
         return Outcome(
-            {"rewritten": sum(counts.values()), "columns": counts, "columns_looked_at": len(columns)},
+            {"rewritten": counts, "values": sum(counts.values()), "columns_looked_at": len(columns)},
             (self._traces_of_old_hosts(server, name, columns),),
         )
 

@@ -21,7 +21,7 @@ def server(postgresql: PrivatePostgresql, local_hosts: LocalHosts) -> Server:
 
 def rewrite(postgresql: PrivatePostgresql, hosts: LocalHosts) -> dict[str, int]:
     action = UrlsRewritten(stack_with(postgresql_port=postgresql.port), inventory_of_one("10.0.0.9"), hosts)
-    return dict(action.apply(step_for("plaza"), CONTEXT).detail["columns"])
+    return dict(action.apply(step_for("plaza"), CONTEXT).detail["rewritten"])
 
 
 TYPES = [

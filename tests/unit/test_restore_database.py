@@ -297,13 +297,13 @@ def test_addresses_are_rewritten_counted_and_gone(home: Home, good_dump: bytes) 
     home.bring()
     assert home.rewriting.verify(STEP, CONTEXT) is Verdict.FAIL
     outcome = home.rewriting.apply(STEP, CONTEXT)
-    assert outcome.detail["columns"] == {
+    assert outcome.detail["rewritten"] == {
         "public.posts.body": 1,
         "public.posts.links": 1,
         "public.users.avatar_url": 3,
         "public.users.profile": 3,
     }
-    assert outcome.detail["rewritten"] == 8
+    assert outcome.detail["values"] == 8
     assert home.query("SELECT body, links, updated_at FROM posts WHERE id = 200") == [
         (
             "see http://10.0.0.9/media/a.jpg and http://10.0.0.9/media/b.jpg",
@@ -321,6 +321,8 @@ def test_the_count_survives_a_second_run(home: Home, good_dump: bytes) -> None:
     home.bring()
     first = home.rewriting.apply(STEP, CONTEXT)
     assert home.rewriting.apply(STEP, CONTEXT).detail == first.detail
+    recalled = home.rewriting.recall(STEP).detail
+    assert recalled == {name: first.detail[name] for name in ("rewritten", "values")}
 
 
 def test_an_address_that_would_be_cut_off_stops_the_rewriting(home: Home, good_dump: bytes) -> None:
@@ -354,6 +356,7 @@ def test_a_whole_database_is_proved(home: Home, good_dump: bytes) -> None:
     outcome = home.proving.apply(STEP, CONTEXT)
     assert all(outcome.checks) and len(outcome.checks) == 7
     assert outcome.detail["rows"] == 203 and outcome.detail["watermarks"]["posts"]["rows"] == 200
+    assert home.proving.recall(STEP).detail["watermarks"] == outcome.detail["watermarks"]
     home.query("INSERT INTO users (name) VALUES ('new here')")
     assert home.proving.verify(STEP, CONTEXT) is Verdict.PASS
     owner_may_dump = ["pg_dump", "-h", "127.0.0.1", "-p", str(home.postgresql.port), "-U", "plaza", "plaza"]
