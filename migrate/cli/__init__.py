@@ -42,7 +42,8 @@ def main() -> None:
 
 def _exit_code() -> int:
     try:
-        app(standalone_mode=False)
+        # Without standalone mode a typer.Exit comes back as its code.
+        ended = app(standalone_mode=False)
     except CloudexitError as error:
         _show(error)
         return int(error.exit_code)
@@ -55,7 +56,7 @@ def _exit_code() -> int:
         return int(ExitCode.INTERRUPTED)
     except Exception as bug:  # noqa: BLE001 - the last resort: what is no operator's error is a bug of ours
         return _report_bug(bug)
-    return int(ExitCode.DONE)
+    return ended if isinstance(ended, int) else int(ExitCode.DONE)
 
 
 def _show(error: CloudexitError) -> None:

@@ -1,0 +1,170 @@
+"""The contract of `export`, `export-ls`, `verify` and `import`: documents, streams and every exit code."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import migrate.cli
+from migrate.export.lock import exclusive
+from tests.hostile.faulty_server import FaultyServer, serving
+from tests.hostile.memory_bucket import Fault, MemoryBucket
+
+REPOSITORY = Path(__file__).parents[2]
+CONTRACT = ["listed", "verified", "quarantined", "archived", "gone", "skipped", "bytes", "seconds", "complete"]
+
+
+@pytest.fixture
+def server() -> Iterator[FaultyServer]:
+    bucket = MemoryBucket()
+    for number in range(5):
+        bucket.put(f"images/{number}.jpg", f"picture {number}".encode(), headers={"content-type": "image/jpeg"})
+    bucket.put("new\nline", b"odd", metadata={"author": "mia"}, tags={"team": "blue"})
+    with serving(bucket) as server:
+        yield server
+
+
+def cloudexit(*words: str | Path, **environment: str) -> "subprocess.CompletedProcess[str]":
+    surroundings = {
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": str(REPOSITORY),
+        "HOME": "/nonexistent",
+        "AWS_ACCESS_KEY_ID": "testaccess",
+        "AWS_SECRET_ACCESS_KEY": "testsecret",
+        "AWS_EC2_METADATA_DISABLED": "true",
+        **environment,
+    }
+    return subprocess.run(
+        [sys.executable, "-c", "from migrate.cli import main; main()", *map(str, words)],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=surroundings,
+    )
+
+
+def test_export_ls_verify_in_their_documents(server: FaultyServer, tmp_path: Path) -> None:
+    done = cloudexit("export", "s3://bucket", tmp_path / "d", "--endpoint-url", server.url, "--tags", "--json")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert [name for name in result if name in CONTRACT] == CONTRACT
+    assert (result["listed"], result["verified"], result["skipped"], result["complete"]) == (6, 6, 0, True)
+
+    # The environment of the AWS CLI means the same here.
+    again = cloudexit("export", "s3://bucket", tmp_path / "d", "--tags", "--json", AWS_ENDPOINT_URL=server.url)
+    assert (again.returncode, json.loads(again.stdout)["skipped"]) == (0, 6)
+
+    listing = cloudexit("export-ls", tmp_path / "d", "--json")
+    objects = {found["key"]: found for found in json.loads(listing.stdout)["objects"]}
+    assert len(objects) == 6
+    odd = objects["new\nline"]
+    assert (odd["metadata"], odd["tags"], odd["state"]) == ({"author": "mia"}, {"team": "blue"}, "verified")
+    assert (tmp_path / "d" / odd["path"]).read_bytes() == b"odd"
+    assert objects["images/3.jpg"]["content_type"] == "image/jpeg"
+
+    lines = cloudexit("export-ls", tmp_path / "d").stdout.splitlines()
+    assert len(lines) == 6
+    assert lines[-1].split("\t")[0] == "new\\nline"
+    assert lines[0].split("\t")[-1] == "verified"
+
+    good = cloudexit("verify", tmp_path / "d", "--json")
+    assert (good.returncode, json.loads(good.stdout)["matching"]) == (0, 6)
+    (tmp_path / "d/objects/images/3.jpg").write_bytes(b"Picture 3")
+    bad = cloudexit("verify", tmp_path / "d", "--json")
+    document = json.loads(bad.stdout)
+    assert bad.returncode == 4
+    assert [(found["key"], found["path"]) for found in document["differences"]] == [
+        ("images/3.jpg", "objects/images/3.jpg")
+    ]
+
+
+def test_incomplete_is_4_and_names_each_object(server: FaultyServer, tmp_path: Path) -> None:
+    server.bucket.faults["images/3.jpg"] = Fault("wrong")
+    done = cloudexit("export", "s3://bucket", tmp_path / "d", "--endpoint-url", server.url, "--json")
+    assert (done.returncode, json.loads(done.stdout)["quarantined"]) == (4, 1)
+    people = cloudexit("export", "s3://bucket", tmp_path / "d", "--endpoint-url", server.url)
+    assert people.returncode == 4
+    assert "1 quarantined" in people.stdout
+    assert "export-ls" in people.stdout
+
+
+def test_a_dry_run_writes_nothing(server: FaultyServer, tmp_path: Path) -> None:
+    done = cloudexit(
+        "export", "s3://bucket/images/", tmp_path / "d", "--endpoint-url", server.url, "--dry-run", "--json"
+    )
+    document = json.loads(done.stdout)
+    assert (done.returncode, document["listed"], document["remaining_objects"]) == (0, 5, 5)
+    assert not (tmp_path / "d").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["export", "s3://", "DEST"], "is no bucket"),
+        (["export", "s3://bucket"], "DEST is missing"),
+        (["export", "s3://bucket", "DEST", "--bandwidth", "fast"], "no bandwidth"),
+        (["export", "s3://bucket", "DEST", "--deadline", "soon"], "no deadline"),
+        (["export", "s3://bucket", "DEST", "--order", "random"], "order"),
+        (["export", "s3://bucket", "DEST", "--profile", "none"], "none"),
+        (["export", "s3://bucket", "DEST", "--endpoint-url", "nonsense"], "nonsense"),
+        (["export", "stack.yaml", "--tags"], "--tags belongs to the export of one bucket"),
+        (["export", "s3://bucket", "DEST", "--unknown"], "unknown"),
+        (["export-ls", "DEST"], "no archive here"),
+        (["verify", "DEST"], "no archive here"),
+        (["import", "DEST", "s3://bucket"], "no archive here"),
+    ],
+)
+def test_a_mistake_in_the_command_is_2_and_touches_nothing(
+    tmp_path: Path,
+    words: list[str],
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    given = [str(tmp_path / "d") if word == "DEST" else word for word in words]
+    monkeypatch.setattr(sys, "argv", ["cloudexit", *given])
+    assert migrate.cli._exit_code() == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert said in shown.err
+    assert not (tmp_path / "d").exists()
+
+
+def test_an_archive_in_use_is_3(server: FaultyServer, tmp_path: Path) -> None:
+    with exclusive(tmp_path):
+        done = cloudexit("export", "s3://bucket", tmp_path, "--endpoint-url", server.url)
+    assert done.returncode == 3
+    assert f"process {os.getpid()}" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("bucket", "answer", "said"),
+    [
+        ("none", None, "there is no such bucket"),
+        ("bucket", (403, "AccessDenied"), "may not be read"),
+        ("bucket", "silent", "does not answer"),
+    ],
+)
+def test_missing_forbidden_and_silent_are_5_with_three_messages(
+    server: FaultyServer, tmp_path: Path, bucket: str, answer: object, said: str
+) -> None:
+    url = "http://127.0.0.1:9" if answer == "silent" else server.url
+    server.listing_answer = answer if isinstance(answer, tuple) else None
+    done = cloudexit("export", f"s3://{bucket}", tmp_path / "d", "--endpoint-url", url, "--json")
+    assert done.returncode == 5
+    assert said in done.stderr
+    assert json.loads(done.stdout)["exit_code"] == 5
+
+
+def test_no_credentials_is_5_unless_none_are_wanted(server: FaultyServer, tmp_path: Path) -> None:
+    words = ["export", "s3://bucket", tmp_path / "d", "--endpoint-url", server.url]
+    bare = {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}
+    refused = cloudexit(*words, **bare)
+    assert refused.returncode == 5
+    assert "--no-sign-request" in refused.stderr
+    assert cloudexit(*words, "--no-sign-request", **bare).returncode == 0
