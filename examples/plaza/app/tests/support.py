@@ -1,7 +1,13 @@
 """What several tests need."""
 
+import base64
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
+from pathlib import Path
 
 from PIL import Image
 
@@ -15,3 +21,56 @@ def jpeg(colour: str = "teal", size: tuple[int, int] = (900, 600), exif: Image.E
     buffer = BytesIO()
     Image.new("RGB", size, colour).save(buffer, "JPEG", exif=exif or Image.Exif())
     return buffer.getvalue()
+
+
+class WebDavHandler(BaseHTTPRequestHandler):
+    """A media server as the new home has one: GET, PUT and DELETE below /plaza-media/, with a password."""
+
+    protocol_version = "HTTP/1.1"
+    root: Path
+    credentials = base64.b64encode(b"media:p@ss/word").decode()
+
+    def do_GET(self) -> None:
+        path = self._path()
+        if path is not None:
+            self._answer(200, path.read_bytes()) if path.is_file() else self._answer(404)
+
+    def do_PUT(self) -> None:
+        data = self.rfile.read(int(self.headers["Content-Length"]))
+        path = self._path()
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+            self._answer(201)
+
+    def do_DELETE(self) -> None:
+        path = self._path()
+        if path is not None:
+            there = path.is_file()
+            path.unlink(missing_ok=True)
+            self._answer(204 if there else 404)
+
+    def _path(self) -> Path | None:
+        if self.headers.get("Authorization") != f"Basic {self.credentials}":
+            self._answer(401)
+            return None
+        return self.root / self.path.removeprefix("/plaza-media/")
+
+    def _answer(self, status: int, body: bytes = b"") -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Be quiet."""
+
+
+@contextmanager
+def webdav_server(root: Path) -> Iterator[str]:
+    """Serve `root`; give the location for PLAZA_MEDIA_STORE, password included."""
+    handler = type("Handler", (WebDavHandler,), {"root": root})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://media:p%40ss%2Fword@127.0.0.1:{server.server_port}/plaza-media/"
+        server.shutdown()
