@@ -81,7 +81,6 @@ def _connection(host: Host) -> dict[str, Any]:
         "ansible_host": host.address,
         "ansible_port": host.port,
         "ansible_user": host.user,
-        "ansible_become": host.user != "root",
     }
     if host.private_key:
         variables["ansible_ssh_private_key_file"] = str(host.private_key.resolve())
