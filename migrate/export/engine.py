@@ -121,6 +121,8 @@ class _Run:
                 self._commit_when_due()
                 self._report()
                 self._raise_when_stopped()
+            if self._silent:
+                self._raise_silent()
         return self._result()
 
     def _finished(self) -> bool:
@@ -255,12 +257,15 @@ class _Run:
         if self._cancel.is_set():
             raise Interrupted("the export was stopped", where=self._source.where, hint=GO_ON)
         if self._silent >= SILENT_IN_A_ROW:
-            raise Unreachable(
-                f"the endpoint no longer answers: {self._last_reason}",
-                where=self._source.where,
-                expected="an answer within the bound, for at least one of many objects",
-                hint=f"check the network; {GO_ON}",
-            )
+            self._raise_silent()
+
+    def _raise_silent(self) -> None:
+        raise Unreachable(
+            f"the endpoint no longer answers: {self._last_reason}",
+            where=self._source.where,
+            expected="a connection, for at least one of the last objects",
+            hint=f"check the network; {GO_ON}",
+        )
 
     def _begin(self) -> None:
         if not self._ledger.connection.in_transaction:

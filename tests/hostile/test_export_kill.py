@@ -13,10 +13,10 @@ from pathlib import Path
 from migrate.errors import ExitCode
 from migrate.export.ledger import Ledger, State
 from migrate.export.verify import verify_archive
-from tests.hostile.faulty_server import FaultyServer, serving
+from tests.hostile.faulty_server import serving
 from tests.hostile.memory_bucket import MemoryBucket
 
-OBJECTS = 240
+OBJECTS = 160
 ROUNDS = 40
 REPOSITORY = Path(__file__).parents[2]
 EXPORT = """
@@ -36,14 +36,22 @@ print(json.dumps(result.as_document()))
 """
 
 
-def start(server: FaultyServer, dest: Path) -> "subprocess.Popen[str]":
+COMMAND = "from migrate.cli import main; main()"
+
+
+def start(code: str, *words: str | Path) -> "subprocess.Popen[str]":
     return subprocess.Popen(
-        [sys.executable, "-c", EXPORT, server.url, str(dest)],
+        [sys.executable, "-c", code, *map(str, words)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         cwd=REPOSITORY,
-        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        env={
+            **os.environ,
+            "PYTHONPATH": str(REPOSITORY),
+            "AWS_ACCESS_KEY_ID": "testaccess",
+            "AWS_SECRET_ACCESS_KEY": "testsecret",
+        },
     )
 
 
@@ -64,7 +72,7 @@ def filled() -> MemoryBucket:
     bucket = MemoryBucket(page_size=50)
     for number in range(OBJECTS):
         bucket.put(f"images/{number % 17:02}/{number:04}.jpg", os.urandom(2000 + number))
-    for number in range(0, OBJECTS, 10):
+    for number in range(0, OBJECTS, 8):
         bucket.put(f"images/{number % 17:02}/{number:04}.jpg/thumbnail", b"a key below another")
     return bucket
 
@@ -75,9 +83,9 @@ def test_killed_at_random_moments_it_goes_on(tmp_path: Path) -> None:
     bucket = filled()
     before = kills = 0
     with serving(bucket) as server:
-        server.delay = 0.06
+        server.delay = 0.12
         for _ in range(ROUNDS):
-            process = start(server, dest)
+            process = start(EXPORT, server.url, dest)
             try:
                 process.wait(timeout=dice.uniform(0.8, 2.2))
                 break
@@ -106,8 +114,8 @@ def test_killed_at_random_moments_it_goes_on(tmp_path: Path) -> None:
 
 def test_ctrl_c_stops_in_seconds_and_says_how_to_go_on(tmp_path: Path) -> None:
     with serving(filled()) as server:
-        server.delay = 0.06
-        process = start(server, tmp_path)
+        server.delay = 0.4
+        process = start(COMMAND, "export", "s3://bucket", tmp_path, "--endpoint-url", server.url)
         end = time.monotonic() + 20
         while not proved(tmp_path):
             assert time.monotonic() < end

@@ -4,7 +4,6 @@ import hashlib
 import json
 import threading
 import time
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -338,11 +337,13 @@ def test_a_silent_endpoint_ends_the_run_instead_of_failing_every_object(dest: Pa
     assert counts(dest) == {"listed": 400}
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "never happened"
-        time.sleep(0.01)
+def test_an_endpoint_that_falls_silent_near_the_end_is_unreachable_not_merely_incomplete(
+    bucket: MemoryBucket, dest: Path
+) -> None:
+    bucket.faults["images/19.jpg"] = Fault("silent")
+    with pytest.raises(Unreachable, match="no longer answers"):
+        export_bucket(bucket, "", dest, ExportOptions(workers=1))
+    assert counts(dest) == {"verified": 19, "listed": 1}
 
 
 def test_cancel_stops_in_seconds_and_the_next_run_goes_on(bucket: MemoryBucket, dest: Path) -> None:
