@@ -39,7 +39,7 @@ class SshHosts:
 
     def __init__(self, *, connect_seconds: float = CONNECT_SECONDS) -> None:
         self._connect_seconds = connect_seconds
-        self._connections: dict[str, _Connection] = {}
+        self._connections: dict[Host, _Connection] = {}
         self._guard = threading.Lock()
 
     def close(self) -> None:
@@ -158,7 +158,7 @@ class SshHosts:
 
     def _connection(self, host: Host) -> "_Connection":
         with self._guard:
-            return self._connections.setdefault(host.name, _Connection(self._connect_seconds))
+            return self._connections.setdefault(host, _Connection(self._connect_seconds))
 
 
 class _Connection:
@@ -370,6 +370,8 @@ def _ssh_command(host: Host, seconds: float) -> list[str]:
 
 def _rsync_problem(host: Host, remote: PurePosixPath, status: int, words: str) -> OutsideProblem:
     where = f"{host.name}:{remote}"
+    if any(word in words for word in ("Host key verification failed", "Permission denied (")):
+        return Refused(f"rsync: {words}", where=where, hint=_reach_hint(host))
     if status in (RSYNC_STREAM, RSYNC_TIMEOUT, RSYNC_CONNECT, SSH_FAILED):
         return Unreachable(f"rsync: {words}", where=where, hint=_reach_hint(host))
     hint = "apt-get install rsync on the host" if "not found" in words else "look at the space left there (df)"
