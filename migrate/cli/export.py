@@ -36,9 +36,9 @@ Dest = Annotated[Path, typer.Argument(metavar="DEST", help="The archive's folder
 def export(
     context: typer.Context,
     source: Annotated[
-        str, typer.Argument(metavar="[s3://BUCKET[/PREFIX] | STACK]", help="A bucket, or a manifest.")
+        str, typer.Argument(metavar="s3://BUCKET[/PREFIX] | STACK", help="A bucket, or a manifest.")
     ] = str(DEFAULT_STACK),
-    dest: Annotated[Path | None, typer.Argument(metavar="[DEST]", help="The archive's folder.")] = None,
+    dest: Annotated[Path | None, typer.Argument(metavar="DEST", help="The archive's folder.")] = None,
     endpoint_url: Endpoint = None,
     region: Region = None,
     profile: Profile = None,

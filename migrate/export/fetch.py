@@ -75,6 +75,7 @@ class _Attempt:
     number: int = 0
     spooled: str | None = None
     transferred: int = 0
+    ask_every_part: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +136,8 @@ class Fetcher:
         with self.tree.spool_file(name) as file:
             check, judgement = self._stream(attempt, cancel, file)
             if judgement.verdict is Verdict.WRONG:
+                # Parts may be uneven between an even first and last one: the next attempt asks for each.
+                attempt.ask_every_part = True
                 raise WrongBytes(check, judgement)
             if judgement.verdict is Verdict.UNKNOWN:
                 self._compare_second_read(attempt, cancel, check, judgement)
@@ -181,7 +184,7 @@ class Fetcher:
             facts = reading.facts
             if work.etag and facts.etag != work.etag:
                 raise ObjectChanged(work.key, f"the ETag is {facts.etag}, the listing said {work.etag}")
-            check = self._check_for(work, facts)
+            check = self._check_for(attempt, facts)
             while data := reading.read(CHUNK_BYTES):
                 if cancel.is_set():
                     raise Cancelled
@@ -200,20 +203,22 @@ class Fetcher:
             compared = {**judgement.compared, "second-read sha256": (check.digest, second.digest)}
             raise WrongBytes(check, Judgement(Verdict.WRONG, None, "two reads differ", compared))
 
-    def _check_for(self, work: Work, facts: ObjectFacts) -> StreamCheck:
+    def _check_for(self, attempt: _Attempt, facts: ObjectFacts) -> StreamCheck:
         counts = {said.parts for said in statements(facts) if said.parts}
         if not counts:
             return StreamCheck(facts)
-        layouts, certain = self._layouts(work, facts, max(counts))
+        layouts, certain = self._layouts(attempt, facts, max(counts))
         return StreamCheck(facts, layouts, layouts_certain=certain)
 
-    def _layouts(self, work: Work, facts: ObjectFacts, parts: int) -> tuple[tuple[tuple[int, ...], ...], bool]:
+    def _layouts(self, attempt: _Attempt, facts: ObjectFacts, parts: int) -> tuple[tuple[tuple[int, ...], ...], bool]:
+        """The part layouts that may be true, the likeliest first, and whether the source itself gave them."""
+        work = attempt.work
         if parts == 1:
             return ((facts.size,),), True
         first = self.source.part_size(work.key, version_id=work.version_id, part=1)
         if not first:
             return plausible_layouts(facts.size, parts), False
-        if -(-facts.size // first) == parts:
+        if -(-facts.size // first) == parts and not attempt.ask_every_part:
             last = self.source.part_size(work.key, version_id=work.version_id, part=parts)
             even = even_parts(facts.size, first)
             if last == even[-1]:

@@ -217,6 +217,15 @@ def test_where_the_source_says_nothing_two_reads_make_it_fetched_not_verified(bu
     assert not bucket.reads
 
 
+def test_uneven_parts_between_an_even_first_and_last_are_asked_for(bucket: MemoryBucket, dest: Path) -> None:
+    bucket.put("video", bytes(range(17)), parts=(4, 3, 5, 4, 1))
+    bucket.put("damaged", bytes(range(17)), parts=(4, 3, 5, 4, 1))
+    bucket.faults["damaged"] = Fault("wrong")
+    assert export(bucket, dest).quarantined == 1
+    found = row(dest, "video")
+    assert (found.proof, found.part_sizes, found.attempts) == ("multipart-etag", (4, 3, 5, 4, 1), 2)
+
+
 def test_filters_choose_and_do_not_make_the_rest_gone(bucket: MemoryBucket, dest: Path) -> None:
     bucket.put("notes.txt", b"x")
     export(bucket, dest)
