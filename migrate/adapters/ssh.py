@@ -1,6 +1,7 @@
 """Hosts over SSH: paramiko, keys pinned, one connection a host."""
 
 import hashlib
+import logging
 import os
 import secrets
 import shlex
@@ -29,6 +30,11 @@ RSYNC_CONNECT, RSYNC_STREAM, RSYNC_TIMEOUT, SSH_FAILED = 10, 12, 30, 255
 NO_SUDO = ("sudo: a password is required", "is not in the sudoers file", "sudo: a terminal is required", "sudo: sorry")
 RECEIVE = 'mkdir -p -- "$(dirname -- "$1")" && umask 077 && cat >"$1" && sha256sum <"$1"'
 PUT_IN_PLACE = 'chmod -- "$3" "$1" && sync -- "$1" && mv -fT -- "$1" "$2"'
+
+
+# What the transport has to say reaches the operator as our own errors; its log lines would say it twice.
+logging.getLogger("paramiko").addHandler(logging.NullHandler())
+logging.getLogger("paramiko").propagate = False
 
 
 class SshHosts:

@@ -22,6 +22,7 @@ from migrate.stack import OldHome
 
 OLD_HOST = "old"
 OLD_GROUP = "old_home"
+IMAGE_PREFIX = "old-home-"
 PREPARE_SECONDS = 900.0
 MAKING_SECONDS = 1800.0
 ENDPOINT_SECONDS = 60.0
@@ -47,7 +48,7 @@ class OldHomeRecipe:
             for path in self._input_files()
         }
         recipe = {"files": files, "manifest": self.manifest.model_dump(mode="json")}
-        return f"old-home-{digest_of(recipe)[:16]}"
+        return f"{IMAGE_PREFIX}{digest_of(recipe)[:16]}"
 
     def _input_files(self) -> list[Path]:
         chosen = [self.folder / name for name in (self.manifest.playbook, *self.manifest.inputs)]
@@ -128,10 +129,14 @@ class OldHomeLives:
             return Verdict.FAIL
         if switched_off(self.lab).exists():
             return Verdict.PASS
-        alive = known[OLD_HOST].state is HostState.RUNNING and known[OLD_HOST].image == self.recipe.image
+        # One that lives already is kept, though its inputs may have changed since this drill began.
+        alive = known[OLD_HOST].state is HostState.RUNNING and (known[OLD_HOST].image or "").startswith(IMAGE_PREFIX)
         return Verdict.PASS if alive and self._endpoint_answers() else Verdict.FAIL
 
     def apply(self, step: Step, context: StepContext) -> Outcome:
+        standing = {host.name: host.image for host in self.lab.hosts()}.get(OLD_HOST)
+        if standing not in (None, self.recipe.image):
+            self.lab.remove(OLD_HOST)
         made = not self.lab.has_image(self.recipe.image)
         if made:
             self._make_image(context)

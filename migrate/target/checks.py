@@ -74,9 +74,17 @@ class ServiceChecks:
         """A text of a host, such as a log, without the stack's secrets."""
         return self.secrets.redact(text)
 
+    def _asked(self, service: Service, check: ServiceCheck) -> Service:
+        """The service that a check speaks to: a worker's check may ask the cache about the worker's queue."""
+        if check.postgresql:
+            return self.stack.services[self.stack.databases[check.postgresql.database].service]
+        if check.redis:
+            return self.stack.services[self.stack.caches[check.redis.cache].service]
+        return service
+
     def _hosts_of(self, service: Service, check: ServiceCheck) -> list[Host]:
         """A query is asked where the data is, the first host; everything else on every host."""
-        group = self.inventory.group(service.group)
+        group = self.inventory.group(self._asked(service, check).group)
         return group[:1] if check.postgresql or check.redis else group
 
     def _evaluate(
@@ -112,7 +120,7 @@ class ServiceChecks:
             return self._ask_http(check.http, f"http://{_authority(host.address, service.port or 80)}", check.timeout)
         with ExitStack() as stack:
             try:
-                port = stack.enter_context(self.hosts.tunnel(host, _port(service)))
+                port = stack.enter_context(self.hosts.tunnel(host, _port(self._asked(service, check))))
             except OutsideProblem as problem:
                 return Finding(Verdict.UNKNOWN, _first_line(problem))
             if check.http:
