@@ -1,0 +1,321 @@
+"""The new home on real hosts: looked at, provisioned, proved free of drift, and closed but for what the stack needs.
+
+The tests of this module share three hosts and follow each other: what one has made, the next looks at.
+"""
+
+import json
+import subprocess
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from migrate.action import StepContext
+from migrate.adapters.ansible import AnsiblePlaybooks
+from migrate.adapters.ssh import SshHosts
+from migrate.check import ChecksHeld, Verdict
+from migrate.errors import GateHeld
+from migrate.inventory import Inventory, read_inventory
+from migrate.lab import HostSpec, Lab
+from migrate.plan import Effect, Phase, Step
+from migrate.ports import Completed
+from migrate.secret import Secrets, load_or_generate
+from migrate.stack import Stack, read_stack
+from migrate.target.playbooks import playbooks_folder
+from migrate.target.preflight import HostsRefused, HostsUnreachable, Preflight
+from migrate.target.provision import MARKER, Provision, ProvisionDrift
+from migrate.target.release import ReleaseInstall
+from migrate.target.variables import provision_variables
+from tests.release_archives import release
+
+pytestmark = pytest.mark.lab
+PLAZA = Path(__file__).parents[2] / "examples" / "plaza" / "stack.yaml"
+CONTEXT = StepContext()
+STEP = Step("step", Phase.PROVISION, "kind", "title", Effect.REVERSIBLE, subject="plaza")
+START_ORDER = (("edge", "nginx-media"), ("app", "plaza-worker"), ("app", "plaza-web"), ("edge", "nginx-edge"))
+
+
+@dataclass(frozen=True)
+class Home:
+    stack: Stack
+    inventory: Inventory
+    secrets: Secrets
+    hosts: SshHosts
+    playbooks: AnsiblePlaybooks
+    folder: Path
+
+    def run(self, host: str, *command: str) -> Completed:
+        return self.hosts.run(self.inventory.hosts[host], command)
+
+    def says(self, host: str, script: str) -> str:
+        done = self.run(host, "sh", "-c", script)
+        assert done, done
+        return done.stdout.strip()
+
+    def provision(self) -> Provision:
+        return Provision(self.hosts, self.playbooks, self.stack, self.inventory, self.secrets)
+
+    def drift(self) -> ProvisionDrift:
+        return ProvisionDrift(self.hosts, self.playbooks, self.stack, self.inventory, self.secrets)
+
+    def release_install(self, archive: Path) -> ReleaseInstall:
+        return ReleaseInstall(
+            self.hosts, self.playbooks, self.stack, self.inventory, self.secrets, lambda bucket, pattern: archive
+        )
+
+    def states(self) -> dict[str, str]:
+        return {unit: self.run(host, "systemctl", "is-active", unit).stdout.strip() for host, unit in START_ORDER}
+
+
+@pytest.fixture(scope="module")
+def home(module_lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
+    folder = tmp_path_factory.mktemp("home")
+    module_lab.up(
+        [
+            HostSpec("data", ("database", "cache")),
+            HostSpec("app", ("app", "worker")),
+            HostSpec("edge", ("edge", "media")),
+        ]
+    )
+    path = module_lab.write_inventory(folder / "hosts.yml", hosts=["data", "app", "edge"], extra_groups={})
+    stack, inventory = read_stack(PLAZA), read_inventory(path)
+    secrets = load_or_generate(folder / "secrets.json", stack.secrets, {})
+    with SshHosts() as hosts:
+        yield Home(stack, inventory, secrets, hosts, AnsiblePlaybooks(folder / "ansible"), folder)
+
+
+def test_preflight_passes_on_bare_hosts(home: Home) -> None:
+    outcome = Preflight(home.hosts, home.stack, home.inventory, home.secrets).apply(STEP, CONTEXT)
+    assert {check.host for check in outcome.checks} == {"data", "app", "edge"}
+    assert [check for check in outcome.checks if not check] == []
+    mirror = {check.host: check.detail for check in outcome.checks if check.name == "package-mirror"}
+    assert all("packages to come" in detail for detail in mirror.values())
+
+
+def test_preflight_shows_the_other_hosts_beside_a_silent_one(home: Home) -> None:
+    gone = replace(home.inventory.hosts["app"], address="192.0.2.1")
+    inventory = replace(home.inventory, hosts={**home.inventory.hosts, "app": gone})
+    with SshHosts(connect_seconds=2.0) as hosts, pytest.raises(HostsUnreachable) as silence:
+        Preflight(hosts, home.stack, inventory, home.secrets).apply(STEP, CONTEXT)
+    verdicts = {(check.host, check.name): check.verdict for check in silence.value.checks}
+    assert verdicts["app", "reachable"] is Verdict.FAIL
+    assert verdicts["data", "operating-system"] is Verdict.PASS
+    assert "app: no SSH" in str(silence.value) and "data, edge" in str(silence.value)
+
+
+def test_preflight_names_a_host_with_another_key(home: Home, tmp_path: Path) -> None:
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(tmp_path / "other")], check=True)
+    data = home.inventory.hosts["data"]
+    (tmp_path / "known").write_text(f"{data.address} {(tmp_path / 'other.pub').read_text()}")
+    impostor = replace(data, known_hosts=tmp_path / "known")
+    inventory = replace(home.inventory, hosts={**home.inventory.hosts, "data": impostor})
+    with pytest.raises(HostsRefused, match="data: the host shows another key"):
+        Preflight(home.hosts, home.stack, inventory, home.secrets).apply(STEP, CONTEXT)
+
+
+def test_preflight_holds_where_a_port_is_taken_by_something_else(home: Home) -> None:
+    home.says(
+        "edge", "systemd-run --unit squatter python3 -m http.server 80 && until ss -ltn | grep -q ':80 '; do :; done"
+    )
+    try:
+        with pytest.raises(ChecksHeld, match=r"edge: ports: fail 80 is taken by squatter\.service"):
+            Preflight(home.hosts, home.stack, home.inventory, home.secrets).apply(STEP, CONTEXT)
+    finally:
+        home.says("edge", "systemctl stop squatter")
+
+
+def test_preflight_holds_where_the_package_mirror_does_not_answer(home: Home) -> None:
+    home.says(
+        "app",
+        "cp /etc/hosts /root/hosts; mv /etc/resolv.conf /root/; mkdir /root/lists; mv /etc/apt/sources* /root/lists/",
+    )
+    home.says("app", "echo 'deb http://127.0.0.1:9/debian bookworm main' >/etc/apt/sources.list")
+    try:
+        with pytest.raises(ChecksHeld, match="app: package-mirror: fail"):
+            Preflight(home.hosts, home.stack, home.inventory, home.secrets).apply(STEP, CONTEXT)
+    finally:
+        home.says(
+            "app", "rm /etc/apt/sources.list; mv /root/lists/* /etc/apt/; mv /root/resolv.conf /etc/; apt-get -q update"
+        )
+
+
+def test_a_dry_run_on_bare_hosts_foresees_changes_and_makes_none(home: Home) -> None:
+    told = provision_variables(home.stack, home.inventory, home.secrets)
+    result = home.playbooks.run(
+        playbooks_folder() / "provision.yml",
+        home.inventory,
+        variables={**told.variables, "cloudexit_marker": "dry"},
+        secrets=told.secrets,
+        check=True,
+    )
+    assert result, result
+    assert all("base : Install packages in one transaction" in play.changed_tasks for play in result.hosts.values())
+    assert home.run("data", "dpkg-query", "-W", "postgresql").exit_status == 1
+    assert home.run("app", "ls", "/etc/cloudexit", "/etc/plaza").exit_status == 2
+
+
+def test_provision_makes_the_hosts_ready_and_starts_only_database_and_cache(home: Home) -> None:
+    action = home.provision()
+    assert action.verify(STEP, CONTEXT) is Verdict.FAIL
+    outcome = action.apply(STEP, CONTEXT)
+    print("provision:", json.dumps(outcome.detail))
+    assert action.verify(STEP, CONTEXT) is Verdict.PASS
+    assert set(home.states().values()) == {"inactive"}
+    assert home.says("data", "systemctl is-active postgresql redis-server").split() == ["active", "active"]
+    assert home.says("edge", "systemctl is-enabled nginx.service || true") == "masked"
+
+
+def test_a_second_run_finds_nothing_to_change_until_a_host_boots_anew(home: Home) -> None:
+    action = home.drift()
+    assert action.verify(STEP, CONTEXT) is Verdict.UNKNOWN
+    outcome = action.apply(STEP, CONTEXT)
+    print("second run:", json.dumps(outcome.detail))
+    previous = json.loads(json.dumps(outcome.detail))
+    assert action.verify(STEP, StepContext(previous=previous)) is Verdict.PASS
+    previous["hosts_proved"]["data"]["boot_id"] = "another"
+    assert action.verify(STEP, StepContext(previous=previous)) is Verdict.FAIL
+
+
+def test_the_database_has_checksums_and_lets_in_only_who_may_sign_in(home: Home) -> None:
+    assert home.says("data", "runuser -u postgres -- psql -Atc 'SHOW data_checksums'") == "on"
+    assert (
+        home.says("data", "runuser -u postgres -- psql -Atc \"SELECT count(*) FROM pg_database WHERE datname='plaza'\"")
+        == "0"
+    )
+    password = home.secrets["database_password"].reveal()
+    sign_in = "PGPASSWORD=%s psql -w -h 127.0.0.1 -U plaza -d postgres -Atc 'SELECT current_user'"
+    assert home.says("data", sign_in % password) == "plaza"
+    assert home.run("data", "sh", "-c", sign_in % "wrong").exit_status == 2
+    assert home.says("data", "redis-cli PING || true").startswith("NOAUTH")
+
+
+def test_a_release_is_installed_beside_the_last_and_switched_to(home: Home, tmp_path: Path) -> None:
+    for version in ("1.0.0", "1.1.0"):
+        action = home.release_install(release(tmp_path, version))
+        assert action.verify(STEP, CONTEXT) is Verdict.FAIL
+        print("release:", json.dumps(action.apply(STEP, CONTEXT).detail))
+        assert action.verify(STEP, CONTEXT) is Verdict.PASS
+    assert home.says("app", "readlink /srv/plaza/current; ls /srv/plaza/releases").split() == [
+        "/srv/plaza/releases/1.1.0", "1.0.0", "1.1.0",
+    ]  # fmt: skip
+    assert home.states()["plaza-web"] == "inactive"
+
+
+def test_an_interrupted_installation_is_made_whole(home: Home, tmp_path: Path) -> None:
+    archive = release(tmp_path, "1.1.0")
+    home.release_install(archive).apply(STEP, CONTEXT)
+    home.says("app", "rm -r /srv/plaza/releases/1.1.0/installed.sha256 /srv/plaza/releases/1.1.0/venv/lib")
+    action = home.release_install(archive)
+    assert action.verify(STEP, CONTEXT) is Verdict.FAIL
+    action.apply(STEP, CONTEXT)
+    assert (
+        home.says("app", "/srv/plaza/current/venv/bin/python -c 'import plaza.serve as s; print(s.VERSION)'") == "1.1.0"
+    )
+
+
+def test_a_release_of_another_app_is_refused_before_anything_is_touched(home: Home, tmp_path: Path) -> None:
+    with pytest.raises(GateHeld, match=r"it says that it is 'plaza' '\.\./1'"):
+        home.release_install(release(tmp_path, "2.0.0", says="../1")).apply(STEP, CONTEXT)
+
+
+def test_everything_started_answers_through_the_edge_and_nothing_drifts(home: Home) -> None:
+    for host, unit in START_ORDER:
+        assert home.run(host, "systemctl", "start", unit), home.says(
+            host, f"journalctl -u {unit} --no-pager | tail -20"
+        )
+    home.says("app", "until ss -ltn | grep -q ':8000 '; do sleep 0.1; done")
+    edge = home.inventory.hosts["edge"]
+    body, headers = fetch(f"http://{edge.address}/anything")
+    assert json.loads(body)["media"].endswith(f"@{edge.address}:8081/plaza-media/")
+    assert headers["X-Content-Type-Options"] == "nosniff" and headers["X-Frame-Options"] == "SAMEORIGIN"
+    home.drift().apply(STEP, CONTEXT)
+    assert set(home.states().values()) == {"active"}
+
+
+def test_media_is_written_with_the_password_only_and_read_through_the_edge(home: Home) -> None:
+    edge = home.inventory.hosts["edge"].address
+    store = f"http://{edge}:8081/plaza-media/images/2026/ab/picture.jpg"
+    password = home.secrets["media_password"].reveal()
+    put = "head -c 100000 /dev/zero | curl -s -o /dev/null -w '%%{http_code}' -T - %s " + store
+    assert home.says("app", put % "") == "401"
+    assert home.says("app", put % "-u media:wrong") == "401"
+    assert home.says("app", put % f"-u media:{password}") == "201"
+    body, headers = fetch(f"http://{edge}/media/images/2026/ab/picture.jpg")
+    assert body == bytes(100000) and headers["Content-Type"] == "image/jpeg"
+    assert home.says("edge", "stat -c '%a %U' /srv/media/plaza-media/images/2026/ab/picture.jpg") == "644 media"
+    assert status(f"http://{edge}/media/images/") in (403, 404)
+    assert status(f"http://{edge}/media/.uploads/") == 404
+    assert home.says("app", f"curl -s -o /dev/null -w '%{{http_code}}' -u media:{password} -X DELETE {store}") == "204"
+    assert status(f"http://{edge}/media/images/2026/ab/picture.jpg") == 404
+
+
+def test_the_firewall_is_closed_but_for_what_the_stack_needs(home: Home) -> None:
+    def reaches(source: str, target: str, port: int) -> bool:
+        address = home.inventory.hosts[target].address
+        return bool(home.run(source, "timeout", "2", "bash", "-c", f"</dev/tcp/{address}/{port}"))
+
+    ports = {"data": (22, 5432, 6379), "app": (22, 8000), "edge": (22, 80, 8080, 8081)}
+    for host in ports:
+        home.says(host, "systemd-run --collect --unit=unasked python3 -m http.server 9999")
+    opened = {
+        (source, target, port)
+        for source in ports
+        for target, own in ports.items()
+        for port in (*own, 9999)
+        if source != target and reaches(source, target, port)
+    }
+    always = {(s, t, 22) for s in ports for t in ports if s != t} | {("data", "edge", 80), ("app", "edge", 80)}
+    needed = {("app", "data", 5432), ("app", "data", 6379), ("app", "edge", 8081), ("edge", "app", 8000)}
+    assert opened == always | needed
+
+
+def test_a_firewall_that_was_emptied_by_hand_is_drift_and_comes_back(home: Home) -> None:
+    home.says("edge", "nft flush ruleset")
+    with pytest.raises(GateHeld, match=r"edge: firewall : Look whether the kernel holds our table"):
+        home.drift().apply(STEP, CONTEXT)
+    assert "policy drop" in home.says("edge", "nft list table inet cloudexit")
+
+
+def test_a_changed_environment_restarts_only_the_processes_that_run(home: Home) -> None:
+    home.says(
+        "app",
+        "systemctl stop plaza-worker; sed -i s/MEDIA_URL/OTHER/ /etc/plaza/*.env; rm -f /etc/cloudexit/provisioned",
+    )
+    before = home.says("app", "systemctl show -P MainPID plaza-web")
+    home.provision().apply(STEP, CONTEXT)
+    assert home.says("app", "systemctl show -P MainPID plaza-web") != before
+    assert home.states() | {"plaza-worker": ""} == dict.fromkeys(home.states(), "active") | {"plaza-worker": ""}
+    assert home.states()["plaza-worker"] == "inactive"
+    assert home.says("app", f"cat {MARKER}") != ""
+
+
+def test_a_task_that_fails_is_named_with_its_host_and_the_others_go_through(home: Home) -> None:
+    home.says("data", "rm -f /etc/cloudexit/provisioned; echo 'broken = ' >/etc/postgresql/15/main/conf.d/zz.conf; "
+              "echo >>/etc/postgresql/15/main/conf.d/cloudexit.conf")  # fmt: skip
+    with pytest.raises(GateHeld, match=r"data: postgresql : .*went through on: app, edge"):
+        home.provision().apply(STEP, CONTEXT)
+    assert home.provision().verify(STEP, CONTEXT) is Verdict.FAIL
+    home.says("data", "rm /etc/postgresql/15/main/conf.d/zz.conf; systemctl restart postgresql")
+
+
+def test_no_secret_is_left_in_what_a_run_leaves_behind(home: Home) -> None:
+    values = [secret.reveal().encode() for secret in home.secrets.values()]
+    kept = [path for path in (home.folder / "ansible").rglob("*") if path.is_file()]
+    assert len([path for path in kept if path.name == "stdout"]) >= 3
+    assert [path for path in kept if any(value in path.read_bytes() for value in values)] == []
+
+
+def fetch(url: str) -> tuple[bytes, dict[str, str]]:
+    with urllib.request.urlopen(url, timeout=10) as reply:
+        return reply.read(), dict(reply.headers)
+
+
+def status(url: str) -> int:
+    try:
+        with urllib.request.urlopen(url, timeout=10) as reply:
+            return int(reply.status)
+    except urllib.error.HTTPError as refusal:
+        return refusal.code
