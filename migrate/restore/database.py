@@ -110,7 +110,7 @@ class DatabaseLoaded:
         aside = self._take_name(server, name, scratch, dump, live)
         return Outcome(
             {"dump": dump.artifact.where, "sha256": dump.record.sha256, "set_aside": aside,
-             "jobs": server.cores(), "locale": contents.locale},
+             "jobs": server.cores, "locale": contents.locale},
             tuple(_left_out(name, contents)),
         )  # fmt: skip
 
@@ -165,7 +165,7 @@ class DatabaseLoaded:
         for part, entries, options in (
             ("schemas", contents.schemas, [role]),
             ("extensions", contents.extensions, []),
-            ("all", contents.rest, [role, f"--jobs={server.cores()}"]),
+            ("all", contents.rest, [role, f"--jobs={server.cores}"]),
         ):
             if entries:
                 self._restore_part(server, scratch, dump, part, "\n".join(entries), options)

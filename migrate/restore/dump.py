@@ -94,7 +94,7 @@ class DumpPlaced:
         require_same_bytes(dump.artifact, dump.record)
         server = self._server(step)
         server.ensure_running()
-        head = vet_head(dump, server.major())
+        head = vet_head(dump, server.major)
         self._bring(server, dump)
         entries = self._read_whole(server, dump)
         self.hosts.run(server.host, ["mv", "-fT", "--", str(dump.incoming), str(dump.remote)])

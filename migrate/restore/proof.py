@@ -192,7 +192,7 @@ def check_pages(server: Server, database: str) -> CheckResult:
         return CheckResult(name, Verdict.UNKNOWN, failure.what, "install postgresql-contrib on the database host")
     done = server.tool(
         "pg_amcheck",
-        ["--heapallindexed", f"--jobs={server.cores()}", f"--port={server.port}", database],
+        ["--heapallindexed", f"--jobs={server.cores}", f"--port={server.port}", database],
         timeout=PROOF_SECONDS,
     )
     if not was_there:

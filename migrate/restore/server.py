@@ -5,6 +5,7 @@ import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -96,16 +97,19 @@ class Server:
     ) -> Completed:
         """Runs one of the server's own programs, of the server's own version, as postgres."""
         assignments = [f"{key}={value}" for key, value in {"PGAPPNAME": "cloudexit", **(environment or {})}.items()]
-        program = f"{BINARIES.format(major=self.major())}/{name}"
+        program = f"{BINARIES.format(major=self.major)}/{name}"
         return self.hosts.run(
             self.host, ["env", "--chdir=/", *assignments, program, *arguments], as_user=SUPERUSER, timeout=timeout
         )
 
+    @cached_property
     def major(self) -> int:
+        """Major version of the server that runs, asked once."""
         return int(self.execute("postgres", "SHOW server_version_num").strip()) // MAJOR_VERSION
 
+    @cached_property
     def cores(self) -> int:
-        """Processors of the host; one where it does not say."""
+        """Processors of the host, asked once; one where it does not say."""
         done = self.hosts.run(self.host, ["nproc"])
         return int(done.stdout) if done else 1
 

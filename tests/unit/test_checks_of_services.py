@@ -201,6 +201,18 @@ def test_every_host_of_the_group_is_looked_at_but_data_where_it_is() -> None:
     assert [result.host for result in checks.of_service("database")] == ["one"]
 
 
+def test_a_query_is_asked_where_its_data_lives() -> None:
+    world, tunnels = World([0]), Tunnels()
+    stack = stack_with(services__media__group="media", services__media__checks=[QUEUE])
+    two = {"data": Host("data", "192.0.2.1", ("database", "cache")), "web": Host("web", "192.0.2.2", ("media", "edge"))}
+    hosts: Any = tunnels
+    checks = ServiceChecks(
+        stack, Inventory(Path("hosts.yml"), two), secrets_of_tests(), hosts, world, world, world, world.sleep
+    )
+    [result] = checks.of_service("media")
+    assert result and result.host == "data" and tunnels.opened == [("data", 6379)]
+
+
 def test_checks_are_chosen_by_what_they_prove() -> None:
     world = World([reply(200, b"fine")])
     later = {**HTTP, "name": "later", "proves": "drained", "severity": "warning"}
