@@ -98,22 +98,24 @@ class DisposableHost:
         """Boots a stopped host from its own disk. Raises Unreachable as `make` does."""
         image, layers = self.image, self.layers
         self._note(Phase.BOOTING, image, layers)
-        self.launcher.kill(self.unit)
-        self._unmount()
+        self._end()
         self._boot(layers, around)
         self._note(Phase.READY, image, layers)
 
     def halt(self) -> None:
         """Powers the host off, or kills it when it has not within the bound; its disk stays, unmounted."""
         self.launcher.halt(self.unit, timeout=HALT_SECONDS)
-        self.launcher.kill(self.unit)
-        self._unmount()
+        self._end()
 
     def remove(self) -> None:
         """Ends the host at once and removes all of it but its identity; fine when there is nothing."""
-        self.launcher.kill(self.unit)
-        self._unmount()
+        self._end()
         remove_tree(self.folder)
+
+    def _end(self) -> None:
+        self.launcher.kill(self.unit)
+        self.network.drop_port(self.address)
+        self._unmount()
 
     def take_disk(self) -> Path:
         """The upper layer of the stopped host without the host's identity, for an image. The host is then half-made."""

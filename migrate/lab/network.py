@@ -127,6 +127,14 @@ class Network:
         state = ["master", self.bridge, "up"] if attached else ["down"]
         call(["ip", "link", "set", self.port(address), *state])
 
+    def drop_port(self, address: IPv4Address) -> None:
+        """Removes the port of a host that has ended. Its namespace, and with it the port, can outlive its last process
+        for minutes: sockets that still have something to send keep it."""
+        port = self.port(address)
+        there = Path("/sys/class/net") / port
+        if there.exists() and not succeeds(["ip", "link", "delete", port]) and there.exists():
+            raise GateHeld(f"the port {port} of a host that has ended cannot be removed", hint=f"ip link delete {port}")
+
     def is_attached(self, address: IPv4Address) -> bool:
         """True while the host's port is there, on the bridge and up."""
         link = self._link(self.port(address))

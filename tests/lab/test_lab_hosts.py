@@ -219,6 +219,21 @@ def test_down_leaves_nothing_and_touches_no_other_lab(lab: Lab, two: Lab, ssh: S
     assert ssh(two, "edge", "hostname") == "edge"
 
 
+NEVER_READS = "import socket; s = socket.create_server(('', 7777)); c = s.accept(); __import__('time').sleep(600)"
+SENDS_FOREVER = "import socket, sys; socket.create_connection((sys.argv[1], 7777)).sendall(bytes(1 << 26))"
+
+
+def test_a_host_that_had_something_left_to_send_can_be_made_again(lab: Lab, ssh: Ssh) -> None:
+    addresses = {host.name: host.address for host in lab.up(TWO)}
+    ssh(lab, "data", f'systemd-run --quiet python3 -c "{NEVER_READS}"')
+    ssh(lab, "edge", f'systemd-run --quiet python3 -c "{SENDS_FOREVER}" {addresses["data"]}')
+    ssh(lab, "edge", "until ss -Htn dport = 7777 | awk '{exit !($3 > 0)}'; do sleep 0.1; done")
+    lab.cut_off("data")
+    lab.down()
+    assert traces(lab) == []
+    assert {host.state for host in lab.up(TWO)} == {HostState.RUNNING}
+
+
 def test_a_strangers_bridge_is_never_touched(lab: Lab) -> None:
     call(["ip", "link", "add", "name", lab.network.bridge, "type", "bridge"])
     try:
