@@ -1,5 +1,6 @@
 """What a host tells about itself, in one question. Nothing there is changed."""
 
+import math
 import re
 import shlex
 import time
@@ -35,7 +36,8 @@ class Listener:
 
 @dataclass(frozen=True)
 class HostFacts:
-    """Sizes in bytes; `clock_ahead` in seconds, positive where the host's clock is ahead of ours."""
+    """Sizes in bytes; `clock_ahead` in seconds, positive where the host's clock is ahead of ours,
+    NaN where it told no time."""
 
     os_id: str
     os_version: str
@@ -64,16 +66,14 @@ def read_answer(answer: Completed, packages: Iterable[str], sent: float, receive
     """The facts in an answer; `sent` and `received` are our own clock's seconds."""
     sections = _sections(answer.stdout)
     os_id, os_version, os_name = (*sections.get("os", []), "", "", "")[:3]
-    # The clock was read at some moment between the two, and early: it is the first question.
     theirs = float(next(iter(sections.get("clock", [])), "nan"))
-    ahead = min(0.0, theirs - sent) + max(0.0, theirs - received)
     installed = {line.split()[-1] for line in sections.get("packages", []) if line.startswith("install ok installed")}
     return HostFacts(
         os_id=os_id,
         os_version=os_version,
         os_name=os_name,
         is_root=sections.get("user") == ["0"],
-        clock_ahead=ahead,
+        clock_ahead=_clock_ahead(theirs, sent, received),
         clock_doubt=received - sent,
         memory_free=int(next(iter(sections.get("memory", [])), "0")) * 1024,
         disk_free=dict(_disks(sections.get("disks", []))),
@@ -81,6 +81,13 @@ def read_answer(answer: Completed, packages: Iterable[str], sent: float, receive
         missing_packages=tuple(sorted(set(packages) - installed)),
         listeners=tuple(_listeners(sections)),
     )
+
+
+def _clock_ahead(theirs: float, sent: float, received: float) -> float:
+    """The clock was read at some moment between the two: only what lies outside is a difference for certain."""
+    if math.isnan(theirs):
+        return math.nan
+    return min(0.0, theirs - sent) + max(0.0, theirs - received)
 
 
 def _sections(text: str) -> dict[str, list[str]]:
