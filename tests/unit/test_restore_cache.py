@@ -152,6 +152,15 @@ def test_an_attempt_killed_while_redis_was_stopped_goes_on(home: Home, snapshot:
     assert home.redis.cli("GET", "a") == "1"
 
 
+def test_a_snapshot_is_not_loaded_twice_over_what_the_app_wrote(home: Home, snapshot: bytes) -> None:
+    home.archive_snapshot(snapshot)
+    home.action.apply(STEP, CONTEXT)
+    home.redis.cli("SET", "new", "1")
+    with pytest.raises(GateHeld, match="not empty: 5 keys"):
+        home.action.apply(STEP, CONTEXT)
+    assert home.redis.cli("GET", "new") == "1"
+
+
 def test_an_append_only_redis_is_refused(home: Home, snapshot: bytes) -> None:
     home.archive_snapshot(snapshot)
     home.redis.cli("CONFIG", "SET", "appendonly", "yes")
