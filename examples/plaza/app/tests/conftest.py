@@ -6,6 +6,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,17 +15,22 @@ from urllib.parse import quote
 import psycopg
 import pytest
 import redis
+from flask import Flask
 from flask.testing import FlaskClient
 
 from plaza.application import create_app
 from plaza.backends import Backends, open_backends
 from plaza.community.__main__ import fill
+from plaza.community.loading import COLUMNS
 from plaza.community.writing import Size, Writer
 from plaza.schema import create_schema
 from plaza.settings import Settings
-from support import PASSWORD, UNTIL
+from support import DEMO_PASSWORD, PASSWORD, UNTIL, Pristine, copied_out
 
 START_SECONDS = 20
+QUICK_BYTES = 512 * 1024 * 1024
+# What the tests write need not outlive a power failure.
+FAST = "-c fsync=off -c synchronous_commit=off -c full_page_writes=off -c autovacuum=off -c shared_buffers=32MB"
 
 
 def find_program(name: str) -> Path | None:
@@ -41,6 +47,13 @@ def free_port() -> int:
     return port
 
 
+def quick_folder() -> Path | None:
+    """Memory, if there is enough: emptying tables before every test is all creating and deleting of files."""
+    memory = Path("/dev/shm")  # noqa: S108 -- a folder with a name of its own is made in it
+    there = memory.is_dir() and os.access(memory, os.W_OK)
+    return memory if there and shutil.disk_usage(memory).free > QUICK_BYTES else None
+
+
 def run_quietly(folder: Path, command: list[str | Path]) -> None:
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=folder, timeout=60)
 
@@ -51,25 +64,25 @@ def as_postgres() -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def database_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def database_server() -> Iterator[str]:
     """The URL of a private cluster, without a database's name."""
     initdb, pg_ctl = find_program("initdb"), find_program("pg_ctl")
     if initdb is None or pg_ctl is None:
         pytest.skip("PostgreSQL's initdb and pg_ctl are not installed (Debian: postgresql)")
-    folder = tmp_path_factory.mktemp("postgresql")
-    if os.geteuid() == 0:
-        account = pwd.getpwnam("postgres")
-        os.chown(folder, account.pw_uid, account.pw_gid)
-        for parent in [folder, *folder.parents][:3]:
-            parent.chmod(parent.stat().st_mode | 0o011)
-    data, port = folder / "data", free_port()
-    locale = ["-E", "UTF8", "--locale=C.UTF-8"]
-    run_quietly(folder, [*as_postgres(), initdb, "-D", data, "-U", "plaza", "-A", "trust", *locale, "--no-sync"])
-    options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder} -c fsync=off"
-    control = [*as_postgres(), pg_ctl, "-D", data]
-    run_quietly(folder, [*control, "-w", "-l", folder / "log", "-o", options, "start"])
-    yield f"postgresql://plaza@127.0.0.1:{port}"
-    run_quietly(folder, [*control, "-m", "immediate", "stop"])
+    # Not below pytest's own folder: every run of pytest closes that to other users, postgres among them.
+    with tempfile.TemporaryDirectory(prefix="plaza-tests-", dir=quick_folder()) as name:
+        folder = Path(name)
+        if os.geteuid() == 0:
+            account = pwd.getpwnam("postgres")
+            os.chown(folder, account.pw_uid, account.pw_gid)
+        data, port = folder / "data", free_port()
+        locale = ["-E", "UTF8", "--locale=C.UTF-8"]
+        run_quietly(folder, [*as_postgres(), initdb, "-D", data, "-U", "plaza", "-A", "trust", *locale, "--no-sync"])
+        options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder} {FAST}"
+        control = [*as_postgres(), pg_ctl, "-D", data]
+        run_quietly(folder, [*control, "-w", "-l", folder / "log", "-o", options, "start"])
+        yield f"postgresql://plaza@127.0.0.1:{port}"
+        run_quietly(folder, [*control, "-m", "immediate", "stop"])
 
 
 @pytest.fixture(scope="session")
@@ -140,8 +153,8 @@ def wait_for_port(port: int) -> None:
     deadline = time.monotonic() + START_SECONDS
     while True:
         try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-            return
+            with socket.create_connection(("127.0.0.1", port), timeout=1):
+                break
         except OSError:
             if time.monotonic() > deadline:
                 raise
@@ -149,43 +162,33 @@ def wait_for_port(port: int) -> None:
 
 
 @pytest.fixture(scope="session")
-def community_settings(database_server: str, redis_port: int, tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    """A database with a small community, to be copied; its pictures lie in a folder."""
-    media = tmp_path_factory.mktemp("media")
-    settings = make_settings(database_server, redis_url(redis_port, 1), media, "template_plaza")
-    create_schema(settings.database_url)
-    backends = open_backends(settings)
-    fill(backends, Writer(7, Size(40, 300, 900, 24), UNTIL, settings.media_url), "correct horse battery staple")
-    backends.close()
-    return settings
-
-
-def redis_url(port: int, number: int) -> str:
-    return f"redis://:{quote(PASSWORD)}@127.0.0.1:{port}/{number}"
-
-
-def make_settings(server: str, redis_url: str, media: Path, database: str, template: str = "template0") -> Settings:
-    with psycopg.connect(f"{server}/postgres", autocommit=True) as connection:
-        connection.execute(f"DROP DATABASE IF EXISTS {database}")
-        connection.execute(f"CREATE DATABASE {database} TEMPLATE {template}")
-    return Settings(
-        database_url=f"{server}/{database}",
-        redis_url=redis_url,
-        media_store=media.as_uri(),
+def pristine(database_server: str, redis_port: int, tmp_path_factory: pytest.TempPathFactory) -> Pristine:
+    """Fill a database once; Redis knows nothing of it."""
+    folder = tmp_path_factory.mktemp("media")
+    with psycopg.connect(f"{database_server}/postgres", autocommit=True) as connection:
+        connection.execute("CREATE DATABASE plaza TEMPLATE template0")
+    settings = Settings(
+        database_url=f"{database_server}/plaza",
+        redis_url=f"redis://:{quote(PASSWORD)}@127.0.0.1:{redis_port}/0",
+        media_store=(folder / "live").as_uri(),
         media_url="https://media.old.example/",
         secret_key="for tests only",
     )
+    create_schema(settings.database_url)
+    backends = open_backends(settings)
+    fill(backends, Writer(7, Size(40, 300, 900, 24), UNTIL, settings.media_url), DEMO_PASSWORD)
+    backends.close()
+    with psycopg.connect(settings.database_url) as connection:
+        rows = {table: copied_out(connection, table) for table in COLUMNS}
+    (folder / "live").rename(folder / "kept")
+    return Pristine(settings, rows, folder / "kept", folder / "live")
 
 
 @pytest.fixture
-def settings(community_settings: Settings, database_server: str, redis_port: int, tmp_path: Path) -> Settings:
-    """Settings of a fresh copy of the small community; Redis knows nothing of it."""
-    media = tmp_path / "media"
-    shutil.copytree(community_settings.media_store.removeprefix("file://"), media)
-    found = make_settings(database_server, redis_url(redis_port, 0), media, "plaza", "template_plaza")
-    with redis.Redis.from_url(found.redis_url) as client:
-        client.flushdb()
-    return found
+def settings(pristine: Pristine) -> Settings:
+    """Settings of the small community, whatever the tests before have done to it; Redis is empty."""
+    pristine.put_back()
+    return pristine.settings
 
 
 @pytest.fixture
@@ -196,9 +199,15 @@ def backends(settings: Settings) -> Iterator[Backends]:
     opened.close()
 
 
+@pytest.fixture(scope="session")
+def app(pristine: Pristine) -> Iterator[Flask]:
+    """One application for all tests: compiling its templates takes longer than most of them."""
+    made = create_app(pristine.settings)
+    yield made
+    made.extensions["plaza.backends"].close()
+
+
 @pytest.fixture
-def client(settings: Settings) -> Iterator[FlaskClient]:
+def client(app: Flask, settings: Settings) -> FlaskClient:
     """A browser, or a caller of the API."""
-    app = create_app(settings)
-    yield app.test_client()
-    app.extensions["plaza.backends"].close()
+    return app.test_client()

@@ -5,6 +5,7 @@ when it is done. Jobs of a worker without a heartbeat go back to the queue. A jo
 twice; every kind of job is safe to repeat.
 """
 
+import contextlib
 import json
 import time
 import uuid
@@ -118,6 +119,17 @@ def recover_orphans(cache: Redis) -> int:
         while cache.lmove(key, QUEUE, "RIGHT", "RIGHT") is not None:
             recovered += 1
     return recovered
+
+
+def queued(cache: Redis) -> set[tuple[str, str]]:
+    """Kind and subject of every job that waits or is delayed."""
+    texts = [*cache.lrange(QUEUE, 0, -1), *cache.zrange(DELAYED, 0, -1)]
+    found = set()
+    for text in map(str, texts):
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            job = Job.decode(text)
+            found.add((job.kind, job.subject))
+    return found
 
 
 def backlog(cache: Redis) -> dict[str, int]:

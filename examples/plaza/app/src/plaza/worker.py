@@ -129,11 +129,13 @@ def catch_up(backends: Backends) -> int:
             "SELECT id FROM posts WHERE id > %s AND reply_to_id IS NULL ORDER BY id LIMIT %s",
             [newest, CATCH_UP_AT_MOST],
         ).fetchall()
-    for row in posts:
-        jobs.enqueue(backends.cache, jobs.FAN_OUT, row["id"])
-    for row in images:
-        jobs.enqueue(backends.cache, jobs.MAKE_THUMBNAIL, row["id"])
-    return len(posts) + len(images)
+    wanted = [(jobs.FAN_OUT, str(row["id"])) for row in posts]
+    wanted += [(jobs.MAKE_THUMBNAIL, str(row["id"])) for row in images]
+    queued = jobs.queued(backends.cache)
+    missing = [job for job in wanted if job not in queued]
+    for kind, subject in missing:
+        jobs.enqueue(backends.cache, kind, subject)
+    return len(missing)
 
 
 def report(event: str, **details: object) -> None:
