@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
@@ -54,11 +54,11 @@ def quick_folder() -> Path | None:
     return memory if there and shutil.disk_usage(memory).free > QUICK_BYTES else None
 
 
-def run_quietly(folder: Path, command: list[str | Path]) -> None:
+def run_quietly(folder: Path, command: Sequence[str | Path]) -> None:
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=folder, timeout=60)
 
 
-def as_postgres() -> list[str]:
+def as_postgres() -> list[str | Path]:
     """PostgreSQL refuses to run as root."""
     return ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
 
@@ -92,24 +92,9 @@ def redis_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     if program is None:
         pytest.skip("redis-server is not installed (Debian: redis-server)")
     folder, port = tmp_path_factory.mktemp("redis"), free_port()
-    server = subprocess.Popen(
-        [
-            program,
-            "--port",
-            str(port),
-            "--bind",
-            "127.0.0.1",
-            "--dir",
-            folder,
-            "--repl-diskless-sync-delay",
-            "0",
-            "--save",
-            "",
-            "--requirepass",
-            PASSWORD,
-        ],
-        stdout=subprocess.DEVNULL,
-    )
+    settings = f"port {port}\nbind 127.0.0.1\ndir {folder}\nsave ''\nrepl-diskless-sync-delay 0\n"
+    (folder / "redis.conf").write_text(f'{settings}requirepass "{PASSWORD}"\n')
+    server = subprocess.Popen([program, folder / "redis.conf"], stdout=subprocess.DEVNULL)
     deadline = time.monotonic() + START_SECONDS
     with redis.Redis(port=port, password=PASSWORD) as client:
         while True:
@@ -138,7 +123,7 @@ def s3_endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     keys = {"AWS_ACCESS_KEY_ID": "plaza-tests", "AWS_SECRET_ACCESS_KEY": "secret-of-the-tests"}
     environment = {"PATH": os.environ["PATH"], "RCLONE_CONFIG": "/dev/null"}
     environment["RCLONE_AUTH_KEY"] = f'"{",".join(keys.values())}"'
-    command = [program, "serve", "s3", root, "--addr", f"127.0.0.1:{port}"]
+    command: list[str | Path] = [program, "serve", "s3", root, "--addr", f"127.0.0.1:{port}"]
     server = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
     with pytest.MonkeyPatch.context() as patch:
         for name, value in keys.items():
