@@ -147,15 +147,21 @@ def wait_for_port(port: int) -> None:
 
 
 @pytest.fixture(scope="session")
-def pristine(database_server: str, redis_port: int, tmp_path_factory: pytest.TempPathFactory) -> Pristine:
+def media_folder() -> Iterator[Path]:
+    """Where the pictures of the small community are put back before every test."""
+    with tempfile.TemporaryDirectory(prefix="plaza-tests-", dir=quick_folder()) as name:
+        yield Path(name)
+
+
+@pytest.fixture(scope="session")
+def pristine(database_server: str, redis_port: int, media_folder: Path) -> Pristine:
     """Fill a database once; Redis knows nothing of it."""
-    folder = tmp_path_factory.mktemp("media")
     with psycopg.connect(f"{database_server}/postgres", autocommit=True) as connection:
         connection.execute("CREATE DATABASE plaza TEMPLATE template0")
     settings = Settings(
         database_url=f"{database_server}/plaza",
         redis_url=f"redis://:{quote(PASSWORD)}@127.0.0.1:{redis_port}/0",
-        media_store=(folder / "live").as_uri(),
+        media_store=(media_folder / "live").as_uri(),
         media_url="https://media.old.example/",
         secret_key="for tests only",
     )
@@ -165,8 +171,8 @@ def pristine(database_server: str, redis_port: int, tmp_path_factory: pytest.Tem
     backends.close()
     with psycopg.connect(settings.database_url) as connection:
         rows = {table: copied_out(connection, table) for table in COLUMNS}
-    (folder / "live").rename(folder / "kept")
-    return Pristine(settings, rows, folder / "kept", folder / "live")
+    kept = (media_folder / "live").rename(media_folder / "kept")
+    return Pristine(settings, rows, kept, media_folder / "live")
 
 
 @pytest.fixture

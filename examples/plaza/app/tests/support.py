@@ -121,6 +121,6 @@ def webdav_server(root: Path) -> Iterator[str]:
     """Serve `root`; give the location for PLAZA_MEDIA_STORE, password included."""
     handler = type("Handler", (WebDavHandler,), {"root": root})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         yield f"http://media:p%40ss%2Fword@127.0.0.1:{server.server_port}/plaza-media/"
         server.shutdown()

@@ -32,7 +32,8 @@ def test_everything_is_well(client: FlaskClient, backends: Backends) -> None:
 
 
 @pytest.mark.parametrize("part", NOWHERE)
-def test_a_part_that_is_down_has_a_name(part: str, settings: Settings) -> None:
+def test_a_part_that_is_down_has_a_name(part: str, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("plaza.health.PROBE_SECONDS", 0.3)
     app = create_app(replace(settings, **NOWHERE[part]))
     client = app.test_client()
     answer = client.get("/healthz")
