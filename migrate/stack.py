@@ -17,6 +17,7 @@ from migrate.errors import DocumentProblems, UsageProblem
 from migrate.plan import digest_of
 
 DURATION = re.compile(r"^(\d+(?:\.\d+)?)(ms|s|m|h)$")
+PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -384,6 +385,9 @@ def _references(stack: Stack) -> Iterator[Reference]:
         yield ("releases", name, "artifact", "bucket"), "bucket", release.artifact.bucket
     for name, service in stack.services.items():
         yield from _references_of_service(("services", name), service)
+    yield from _placeholders(("site",), stack.site)
+    for name, media in stack.media.items():
+        yield from _placeholders(("media", name, "url"), media.url)
     if stack.rehearsal:
         if stack.rehearsal.old_home:
             field = ("rehearsal", "old_home", "secret_key")
@@ -391,6 +395,13 @@ def _references(stack: Stack) -> Iterator[Reference]:
         for host, groups in stack.rehearsal.hosts.items():
             for index, group in enumerate(groups):
                 yield ("rehearsal", "hosts", host, index), "group", group
+
+
+def _placeholders(field: tuple[str | int, ...], text: str) -> Iterator[Reference]:
+    """`{group}` and `{secret:NAME}` in a text."""
+    for name in PLACEHOLDER.findall(text):
+        kind, _, secret = name.partition(":")
+        yield (field, "secret", secret) if kind == "secret" and secret else (field, "group", name)
 
 
 def _references_of_service(field: tuple[str | int, ...], service: Service) -> Iterator[Reference]:
@@ -404,8 +415,7 @@ def _references_of_service(field: tuple[str | int, ...], service: Service) -> It
     if service.upstream:
         yield (*field, "upstream"), "service", service.upstream
     for variable, value in service.environment.items():
-        for secret in re.findall(r"\{secret:([^}]+)\}", value):
-            yield (*field, "environment", variable), "secret", secret
+        yield from _placeholders((*field, "environment", variable), value)
     for index, check in enumerate(service.checks):
         if check.postgresql:
             yield (*field, "checks", index, "postgresql", "database"), "database", check.postgresql.database

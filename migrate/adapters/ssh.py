@@ -6,6 +6,7 @@ import os
 import secrets
 import shlex
 import shutil
+import socket
 import subprocess
 import threading
 import time
@@ -237,6 +238,8 @@ def _connect(host: Host, seconds: float) -> paramiko.SSHClient:
     transport = client.get_transport()
     if transport:
         transport.set_keepalive(KEEPALIVE_SECONDS)
+        # Small requests must not wait for the acknowledgement of the one before: 3 ms a command, and not 45.
+        transport.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return client
 
 
