@@ -238,8 +238,9 @@ def _connect(host: Host, seconds: float) -> paramiko.SSHClient:
     transport = client.get_transport()
     if transport:
         transport.set_keepalive(KEEPALIVE_SECONDS)
-        # Small requests must not wait for the acknowledgement of the one before: 3 ms a command, and not 45.
-        transport.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if isinstance(transport.sock, socket.socket):
+            # Small requests must not wait for the acknowledgement of the one before: 3 ms a command, and not 45.
+            transport.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return client
 
 
