@@ -1,7 +1,8 @@
 """The rehearsal, in a process that kills itself: `dying_rehearsal.py STACK STATE DEATHS [MOMENT]`.
 
-DEATHS is a file with one step id a line, of the steps after which it has died already. The first step that ends (MOMENT
-`done`) or has been under way for a moment (MOMENT `amid`) and is not in it is added, and the process sends itself SIGKILL.
+DEATHS is a file with one step id a line, of the steps after which it has died already. The first step that ends
+(MOMENT `done`) or has been under way for a moment (MOMENT `amid`) and is not in it is added, and the process sends
+itself SIGKILL.
 """
 
 import os

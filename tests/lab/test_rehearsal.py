@@ -1,7 +1,6 @@
 """One whole rehearsal by the command itself: what its report must hold, and what is true on the hosts it leaves."""
 
 import json
-import os
 import subprocess
 from pathlib import Path
 
@@ -83,7 +82,8 @@ def test_checks_and_the_journey_passed_with_the_old_home_off(undisturbed: Drill)
     assert all(row["started_at"] >= off["ended_at"] for row in late)
     names = [check["name"] for check in undisturbed.report["checks"] if check["step"] == "prove.journey.member"]
     assert names == [
-        "sign-in", "read-timeline", "load-image", "no-old-address", "post-with-image", "thumbnail", "follower-sees-post",
+        "sign-in", "read-timeline", "load-image", "no-old-address",
+        "post-with-image", "thumbnail", "follower-sees-post",
     ]  # fmt: skip
 
 
@@ -103,7 +103,7 @@ def test_check_finds_the_new_home_healthy_by_itself(undisturbed: Drill, tmp_path
     state = tmp_path / "state"
     state.mkdir(mode=0o700)
     (state / "secrets.json").write_text((undisturbed.state / "rehearsal" / "secrets.json").read_text())
-    os.symlink(undisturbed.state / "rehearsal" / "archive", state / "archive")
+    (state / "archive").symlink_to(undisturbed.state / "rehearsal" / "archive")
     done = cloudexit("check", PLAZA, "-i", inventory, "--state", state, "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["proved"] is True

@@ -14,7 +14,7 @@ from migrate.cli.rehearse import RehearsalOptions, carry_out
 from migrate.errors import CloudexitError, ExitCode
 from migrate.journal import Event
 from migrate.plan import Step
-from tests.drill import PLAZA, last_report, lab_of
+from tests.drill import PLAZA, lab_of, last_report
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
 

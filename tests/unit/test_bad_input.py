@@ -1,4 +1,4 @@
-"""Bad manifests and inventories: file, line, field, what was expected; exit 2. The example, spoiled in one place each."""
+"""Bad manifests and inventories: file, line, field, what was expected; exit 2. The example, spoiled in one place."""
 
 from pathlib import Path
 
