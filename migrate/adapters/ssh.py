@@ -293,7 +293,7 @@ def _read_errors(channel: paramiko.Channel, errors: bytearray) -> None:
     try:
         while chunk := channel.recv_stderr(CHUNK_BYTES):
             errors += chunk
-    except OSError:
+    except (OSError, EOFError):
         return  # the main thread meets the same fault, and reports it
 
 
@@ -302,7 +302,7 @@ def _send(channel: paramiko.Channel, stdin: Iterable[bytes]) -> None:
         for chunk in stdin:
             channel.sendall(chunk)
         channel.shutdown_write()
-    except OSError:
+    except (OSError, EOFError):
         return  # the command ended without reading on; its exit status says how
 
 
