@@ -38,7 +38,7 @@ def main() -> int:
         died = deaths.read_text().splitlines() if deaths.exists() else []
         if step.id in died or (mortal is not None and step.id not in mortal):
             return
-        if moment == "done" and event is Event.DONE:
+        if moment == "done" and event in (Event.DONE, Event.SKIPPED):
             die(step.id)
         if moment == "amid" and event is Event.STARTED:
             threading.Timer(AMID_SECONDS, die, (step.id,)).start()
