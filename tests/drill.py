@@ -17,7 +17,7 @@ PLAZA = Path(__file__).parents[1] / "examples" / "plaza" / "stack.yaml"
 CLOUDEXIT = Path(sys.executable).with_name("cloudexit")
 COMMAND_SECONDS = 900
 PROOFS = ("prove.", "restore.database.plaza.proof", "restore.media.")
-"""Steps whose checks stand in every report. A gate that was passed just before a kill is found open, not passed again."""
+"""Steps whose checks stand in every report; a gate passed just before a kill is found open, and not passed again."""
 
 
 @dataclass(frozen=True)
