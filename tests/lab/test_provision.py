@@ -20,10 +20,11 @@ from migrate.check import ChecksHeld, Verdict
 from migrate.errors import GateHeld
 from migrate.inventory import Inventory, read_inventory
 from migrate.lab import HostSpec, Lab
+from migrate.manifest import read_stack
 from migrate.plan import Effect, Phase, Step
 from migrate.ports import Completed
 from migrate.secret import Secrets, load_or_generate
-from migrate.stack import Stack, read_stack
+from migrate.stack import Stack
 from migrate.target.playbooks import playbooks_folder
 from migrate.target.preflight import HostsRefused, HostsUnreachable, Preflight
 from migrate.target.provision import MARKER, Provision, ProvisionDrift

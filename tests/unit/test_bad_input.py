@@ -6,7 +6,7 @@ import pytest
 
 from migrate.errors import DocumentProblems, ExitCode, UsageProblem
 from migrate.inventory import hold_against, read_inventory
-from migrate.stack import read_stack
+from migrate.manifest import read_stack
 
 PLAZA = (Path(__file__).parents[2] / "examples" / "plaza" / "stack.yaml").read_text()
 

@@ -12,8 +12,9 @@ import pytest
 
 from migrate.errors import UsageProblem
 from migrate.inventory import Host, Inventory, hold_against, read_inventory
+from migrate.manifest import read_stack
 from migrate.secret import Secret, Secrets
-from migrate.stack import Stack, read_stack
+from migrate.stack import Stack
 from migrate.target.playbooks import playbooks_digest, playbooks_folder
 from migrate.target.variables import (
     environment_file,
