@@ -114,7 +114,7 @@ class Undertaking:
         client = connect(access)
         return lambda bucket: S3Source(client, bucket)
 
-    def actions(self, *, replace: bool = False) -> ActionsFor:
+    def actions(self, *, replace: bool = False, rotate_secrets: bool = False) -> ActionsFor:
         """Kind of step -> what carries it out; adapters are made when the run begins."""
 
         def assembled(stop: threading.Event) -> Mapping[str, Action]:
@@ -123,7 +123,7 @@ class Undertaking:
             secrets = self.secrets()
             return {
                 **self._export_actions(stop),
-                **self._host_actions(hosts, playbooks, secrets),
+                **self._host_actions(hosts, playbooks, secrets, rotate_secrets),
                 **self._restore_actions(hosts, secrets, replace),
                 **self._service_actions(hosts, secrets),
                 **self._drill_actions(hosts, playbooks),
@@ -139,7 +139,9 @@ class Undertaking:
             "prove.objects": ObjectsAccounted(self.stack, self.state.archive),
         }
 
-    def _host_actions(self, hosts: Hosts, playbooks: Playbooks, secrets: Secrets) -> dict[str, Action]:
+    def _host_actions(
+        self, hosts: Hosts, playbooks: Playbooks, secrets: Secrets, rotate_secrets: bool
+    ) -> dict[str, Action]:
         archive = Archive(self.state.archive)
 
         def locate(bucket: str, pattern: str) -> Path:
@@ -147,7 +149,9 @@ class Undertaking:
 
         return {
             "preflight.hosts": Preflight(hosts, self.stack, self.inventory, secrets),
-            "provision.hosts": Provision(hosts, playbooks, self.stack, self.inventory, secrets),
+            "provision.hosts": Provision(
+                hosts, playbooks, self.stack, self.inventory, secrets, rotate_secrets=rotate_secrets
+            ),
             "prove.drift": ProvisionDrift(hosts, playbooks, self.stack, self.inventory, secrets),
             "restore.release": ReleaseInstall(hosts, playbooks, self.stack, self.inventory, secrets, locate),
         }
