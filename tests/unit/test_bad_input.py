@@ -1,5 +1,6 @@
 """Bad manifests and inventories: file, line, field, what was expected; exit 2. The example, spoiled in one place."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from migrate.errors import DocumentProblems, ExitCode, UsageProblem
 from migrate.inventory import hold_against, read_inventory
 from migrate.manifest import read_stack
+from migrate.secret import load_or_generate
 
 PLAZA = (Path(__file__).parents[2] / "examples" / "plaza" / "stack.yaml").read_text()
 
@@ -120,3 +122,23 @@ def test_a_missing_manifest_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(UsageProblem, match="no such file") as caught:
         read_stack(tmp_path / "stack.yaml")
     assert "cloudexit init" in caught.value.hint
+
+
+@pytest.mark.parametrize("text", ["x: &a [*a]\n", "name: &a {b: *a}\n"])
+@pytest.mark.parametrize("read", [read_stack, read_inventory])
+def test_an_anchor_that_contains_itself_is_refused(tmp_path: Path, text: str, read: Callable[[Path], object]) -> None:
+    path = tmp_path / "file.yaml"
+    path.write_text(text)
+    with pytest.raises(UsageProblem, match=r"file.yaml:1: (x.0|name.b): this anchor contains itself"):
+        read(path)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"a": 1}', '{"a": ""}', "\x00"])
+def test_spoiled_secrets_are_never_generated_over(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "secrets.json"
+    path.write_text(text)
+    with pytest.raises(UsageProblem) as caught:
+        load_or_generate(path, ["b"], {})
+    assert caught.value.where == str(path)
+    assert "put back a copy" in caught.value.hint
+    assert path.read_text() == text
