@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from migrate.errors import DocumentProblems, ExitCode, UsageProblem
-from migrate.inventory import hold_against, read_inventory
+from migrate.inventory import hold_against, read_inventory, require_files
 from migrate.manifest import read_stack
 from migrate.secret import load_or_generate
 
@@ -88,12 +88,24 @@ all:
 """
 
 SPOILED_INVENTORIES = [
-    ("    edge: {hosts: {two: {}}}\n", "", "the group 'edge' has no host"),
-    ("edge: {hosts: {two: {}}}", "edge: {hosts: {two: {}}}\n    extra: {hosts: {three: {}}}", "'three' is in no group"),
+    ("    edge: {hosts: {two: {}}}\n", "", ": all.children.edge: the group 'edge' has no host"),
+    (
+        "edge: {hosts: {two: {}}}",
+        "edge: {hosts: {two: {}}}\n    extra: {hosts: {three: {ansible_host: 192.0.2.3}}}",
+        "extra.hosts.three: the host 'three' is in no group",
+    ),
     ("all:\n", "every:\n", "no group `all`"),
     ("hosts: {two: {}}", "host: {two: {}}", "unknown key"),
     ("2222", "ssh", "no port"),
     ("{hosts: {one: {}}}\n    media", "[one]\n    media", "not a group"),
+    ("2222", "true", "hosts.yml:6: all.children.media.hosts.two.ansible_port: no port"),
+    ("2222", "65536", "no port: 65536"),
+    ("192.0.2.1}", "''}", "hosts.yml:4: all.children.database.hosts.one.ansible_host: the host 'one' has no address"),
+    ("{ansible_host: 192.0.2.1}", "", "hosts.yml:4: all.children.database.hosts.one: the host 'one' has no address"),
+    ("192.0.2.1}", "db.example.net}", "firewalls need numbers"),
+    ("192.0.2.1}", "192.0.2.2}", "have one address: 192.0.2.2"),
+    ("{one: {ansible_host", "{'db[1:3]': {ansible_host", "a range of hosts is not supported"),
+    ("{ansible_user: root}", "{ansible_connection: local}", "hosts.yml:2: all.vars.ansible_connection: hosts are"),
 ]
 
 
@@ -142,3 +154,29 @@ def test_spoiled_secrets_are_never_generated_over(tmp_path: Path, text: str) -> 
     assert caught.value.where == str(path)
     assert "put back a copy" in caught.value.hint
     assert path.read_text() == text
+
+
+def test_files_that_the_inventory_names_must_be_there_before_a_run(tmp_path: Path) -> None:
+    path = tmp_path / "hosts.yml"
+    path.write_text(SOUND_INVENTORY.replace("{ansible_user: root}", "{cloudexit_known_hosts: pinned}"))
+    with pytest.raises(UsageProblem, match=r"hosts.yml:2: all.vars.cloudexit_known_hosts: no such file") as caught:
+        require_files(read_inventory(path))
+    assert str(caught.value).count("no such file") == 1
+    (tmp_path / "pinned").touch()
+    require_files(read_inventory(path))
+
+
+def test_a_missing_inventory_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(UsageProblem, match="no such file") as caught:
+        read_inventory(tmp_path / "hosts.yml")
+    assert "name the inventory" in caught.value.hint
+
+
+def test_every_variable_of_a_host_is_in_the_digest(tmp_path: Path) -> None:
+    path = tmp_path / "hosts.yml"
+    path.write_text(SOUND_INVENTORY)
+    before = read_inventory(path).digest
+    path.write_text(SOUND_INVENTORY.replace("{ansible_user: root}", "{ansible_user: root, since: {2026-11-20: 1}}"))
+    assert read_inventory(path).digest != before
+    path.write_text(SOUND_INVENTORY)
+    assert read_inventory(path).digest == before
