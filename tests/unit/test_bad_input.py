@@ -7,7 +7,7 @@ import pytest
 
 from migrate.errors import DocumentProblems, ExitCode, UsageProblem
 from migrate.inventory import hold_against, read_inventory, require_files
-from migrate.manifest import read_stack
+from migrate.manifest import read_stack, require_old_home
 from migrate.secret import load_or_generate
 
 PLAZA = (Path(__file__).parents[2] / "examples" / "plaza" / "stack.yaml").read_text()
@@ -31,6 +31,27 @@ SPOILED = [
     ('url: "http://{edge}/media/"', 'url: "http://{}/media/"', "media.plaza.url", "no group"),
     ("@{database}:5432", "@{databse}:5432", "services.worker.environment.PLAZA_DATABASE_URL", "no group"),
     ("data: [database, cache]", "data: [database, cash]", "rehearsal.hosts.data.1", "no group"),
+    ('site: "http://{edge}/"', 'site: "http://{edge/"', "3: site", "a brace without"),
+    ('site: "http://{edge}/"', 'site: "http://{anyone}/"', "3: site", "no group"),
+    ('site: "http://{edge}/"', 'site: "http://{edge}/{secret:session_key}"', "3: site", "a secret in a public"),
+    ('site: "http://{edge}/"', 'site: "{edge}"', "3: site", "no web address"),
+    ("{secret:session_key}", "a{b", "worker.environment.PLAZA_SECRET_KEY", "a brace without"),
+    ("{secret:session_key}", "a\\nb", "worker.environment.PLAZA_SECRET_KEY", "a line break"),
+    ("      PLAZA_SECRET_KEY:", "      PLAZA-KEY:", "worker.environment.PLAZA-KEY", "no name of a variable"),
+    ("    service: database\n", "    service: cache\n", "databases.plaza.service", "no service of kind postgresql"),
+    ("    service: cache\n", "    service: database\n", "caches.plaza.service", "no service of kind redis"),
+    ("    service: media\n", "    service: web\n", "media.plaza.service", "no service of kind media"),
+    ("upstream: web", "upstream: worker", "services.edge.upstream", "process with a port"),
+    ("cloud.example/", "cloud.example", "media.plaza.old_urls.0", "no slash"),
+    ("https://plaza-media.s3.cloud.example/", "plaza/", "media.plaza.old_urls.0", "no web address"),
+    ('{edge}/media/"', '{edge}/media"', "media.plaza.url", "no slash"),
+    ('"http://{edge}/media/"', '"ftp://{edge}/media/"', "media.plaza.url", "no web address"),
+    ("write_port: 8081", "write_port: 8080", "services.media.write_port", "is taken by services.media.port"),
+    ("    port: 6379", "    port: 22", "services.cache.port", "port 22"),
+    ("unit: plaza-web.service", "unit: plaza web", "services.web.unit", "no unit"),
+    ("owner: plaza", "owner: postgres", "databases.plaza.owner", "belongs to PostgreSQL"),
+    ("owner: plaza", "owner: pg_x", "databases.plaza.owner", "belongs to PostgreSQL"),
+    ('"{site}"]', '"{sight}"]', "journeys.member.command.3", "nothing stands for {sight}"),
     ("name: plaza\n", "name: plaza\nname: again\n", "name", "stands twice"),
     ("buckets:\n", "buckets\n", ":", "not valid YAML"),
 ]
@@ -180,3 +201,14 @@ def test_every_variable_of_a_host_is_in_the_digest(tmp_path: Path) -> None:
     assert read_inventory(path).digest != before
     path.write_text(SOUND_INVENTORY)
     assert read_inventory(path).digest == before
+
+
+def test_the_old_homes_playbook_must_stand_beside_the_manifest(tmp_path: Path) -> None:
+    path = tmp_path / "stack.yaml"
+    path.write_text(PLAZA)
+    with pytest.raises(UsageProblem, match=r"rehearsal.old_home.playbook: no such file") as caught:
+        require_old_home(path, read_stack(path))
+    assert str(tmp_path / "old_home" / "site.yml") in caught.value.expected
+    (tmp_path / "old_home").mkdir()
+    (tmp_path / "old_home" / "site.yml").touch()
+    require_old_home(path, read_stack(path))
