@@ -19,7 +19,7 @@ from migrate.cutover.lag import LagMeasured, PsqlSource
 from migrate.errors import UsageProblem
 from migrate.export.source import ObjectSource
 from migrate.export.step import BucketExported, ObjectsAccounted, SourceAnswers
-from migrate.inventory import Inventory, addresses, hold_against, read_inventory
+from migrate.inventory import Inventory, addresses, hold_against, read_inventory, require_files
 from migrate.lab.drill import OLD_HOST, DumpTaken, HostsUp, OldHomeLives, OldHomeRecipe, OldHomeSwitchedOff
 from migrate.lab.lab import HostSpec, Lab
 from migrate.manifest import read_stack
@@ -94,6 +94,11 @@ class Undertaking:
     @property
     def site(self) -> str:
         return self.stack.site.format(**addresses(self.stack, self.inventory))
+
+    def make_ready(self) -> None:
+        """The last look before anything runs: keys are there, the state folder is. Raises UsageProblem."""
+        require_files(self.inventory)
+        self.state.create()
 
     def secrets(self) -> Secrets:
         """Given by the environment, or generated and kept."""

@@ -28,7 +28,7 @@ def provision(
 ) -> None:
     """Looks at the hosts, then brings them to the state that the stack needs."""
     undertaking = Undertaking.read(stack, inventory, state)
-    undertaking.state.create()
+    undertaking.make_ready()
     actions = undertaking.actions(rotate_secrets=rotate_secrets)
     plan = undertaking.plan.having(PROVISION_KINDS)
     execute("provision", plan, undertaking.state, actions, Output(as_json, verbose, quiet))
@@ -83,7 +83,7 @@ def export_phase(stack: Path, inventory: Path | None, state: Path | None, output
 
 
 def _carry_out(command: str, undertaking: Undertaking, plan: Plan, output: Output, *, replace: bool = False) -> None:
-    undertaking.state.create()
+    undertaking.make_ready()
     execute(command, plan, undertaking.state, undertaking.actions(replace=replace), output)
 
 

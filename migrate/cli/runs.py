@@ -74,7 +74,7 @@ def run(
             "a kept plan names its own stack and inventory", where=str(planfile), hint="leave --stack and -i out"
         )
     undertaking = _reviewed(planfile, state) if planfile else Undertaking.read(stack, inventory, state)
-    undertaking.state.create()
+    undertaking.make_ready()
     execute(
         "run",
         undertaking.plan,
