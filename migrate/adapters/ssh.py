@@ -26,6 +26,7 @@ CONNECT_SECONDS = 10.0
 KEEPALIVE_SECONDS = 15
 SESSIONS_AT_ONCE = 8  # sshd's own bound (MaxSessions) is 10 unless changed
 CHUNK_BYTES = 128 * 1024
+SUDDEN_SECONDS = 2.0  # a connection that breaks under a command so soon was no good before it
 PUT_BYTES_PER_SECOND = 1_000_000  # slowest link that a transfer is still waited for on
 NO_SUDO = ("sudo: a password is required", "is not in the sudoers file", "sudo: a terminal is required", "sudo: sorry")
 RECEIVE = 'mkdir -p -- "$(dirname -- "$1")" && umask 077 && cat >"$1" && sha256sum <"$1"'
@@ -35,6 +36,10 @@ PUT_IN_PLACE = 'chmod -- "$3" "$1" && sync -- "$1" && mv -fT -- "$1" "$2"'
 # What the transport has to say reaches the operator as our own errors; its log lines would say it twice.
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
 logging.getLogger("paramiko").propagate = False
+
+
+class ConnectionBroke(Unreachable):
+    """The connection ended under a command, which may or may not have run."""
 
 
 class SshHosts:
@@ -72,11 +77,21 @@ class SshHosts:
     ) -> Completed:
         """See ports.Hosts. `timeout` in seconds bounds the command; connecting has a bound of its own."""
         line = _elevated(host, command, as_user)
-        deadline = time.monotonic() + timeout
-        with self._channel(host, timeout) as channel:
-            completed = _converse(host, channel, line, [stdin], deadline)
+        began = time.monotonic()
+        try:
+            completed = self._converse_once(host, line, stdin, timeout)
+        except ConnectionBroke:
+            if time.monotonic() - began > SUDDEN_SECONDS:
+                raise
+            # It was dead already, or died under the first command since long: what commands do can be done twice.
+            completed = self._converse_once(host, line, stdin, timeout)
         _refuse_without_sudo(host, completed)
         return completed
+
+    def _converse_once(self, host: Host, line: str, stdin: bytes, timeout: float) -> Completed:
+        deadline = time.monotonic() + timeout
+        with self._channel(host, timeout) as channel:
+            return _converse(host, channel, line, [stdin], deadline)
 
     def put(self, host: Host, local: Path, remote: PurePosixPath, *, mode: int = 0o600) -> None:
         """See ports.Hosts. Missing parent folders are made. Raises Refused where the copy differs."""
@@ -263,11 +278,11 @@ def _converse(host: Host, channel: paramiko.Channel, line: str, stdin: Iterable[
             hint="the command may still run there: look before trying again",
         ) from fault
     except (OSError, EOFError, paramiko.SSHException) as fault:
-        raise Unreachable(
+        raise ConnectionBroke(
             f"{line}: the connection broke: {fault}", where=where_is(host), hint=reach_hint(host)
         ) from fault
     if channel.exit_status == -1:
-        raise Unreachable(f"{line}: the connection broke", where=where_is(host), hint=reach_hint(host))
+        raise ConnectionBroke(f"{line}: the connection broke", where=where_is(host), hint=reach_hint(host))
     text = output.decode(errors="replace")
     return Completed(host.name, line, channel.exit_status, text, errors.decode(errors="replace"))
 

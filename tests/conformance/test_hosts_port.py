@@ -114,6 +114,20 @@ def test_a_dropped_connection_is_made_anew(hosts: SshHosts, root_host: Host) -> 
     assert hosts.run(root_host, ["true"])
 
 
+BREAKS_ONCE = 'test -e "$1" || { touch "$1"; pkill -9 -u root -f "sshd: root@notty"; sleep 5; }; echo alive'
+
+
+def test_a_connection_that_dies_under_a_command_at_once_is_given_a_second_one(hosts: SshHosts, root_host: Host) -> None:
+    mark = f"/tmp/broke-{secrets.token_hex(4)}"
+    assert hosts.run(root_host, ["sh", "-c", BREAKS_ONCE, "sh", mark], timeout=20).stdout == "alive\n"
+
+
+def test_a_connection_that_keeps_dying_is_unreachable(hosts: SshHosts, root_host: Host) -> None:
+    dies = ["sh", "-c", 'pkill -9 -u root -f "sshd: root@notty"; sleep 5']
+    with pytest.raises(Unreachable, match="the connection broke"):
+        hosts.run(root_host, dies, timeout=20)
+
+
 def test_a_file_arrives_whole_with_its_mode_and_replaces_what_was_there(
     hosts: SshHosts, host: Host, tmp_path: Path
 ) -> None:
