@@ -39,8 +39,21 @@ class Access:
     secret_access_key: str | None = field(default=None, repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A client, and the session whose credentials it uses."""
+
+    client: "S3Client"
+    session: boto3.Session
+
+
 def connect(access: Access) -> "S3Client":
     """A client. Raises UsageProblem for an unknown profile or a malformed endpoint; speaks to nobody yet."""
+    return open_account(access).client
+
+
+def open_account(access: Access) -> Account:
+    """As `connect`, for those who need the credentials too."""
     config = Config(
         connect_timeout=CONNECT_SECONDS,
         read_timeout=READ_SECONDS,
@@ -63,7 +76,7 @@ def connect(access: Access) -> "S3Client":
     # Asks for stored checksums without having botocore verify them: the engine does, and keeps the evidence.
     client.meta.events.register("before-call.s3.GetObject", _ask_for_checksums)
     client.meta.events.register("before-call.s3.HeadObject", _ask_for_checksums)
-    return client
+    return Account(client, session)
 
 
 def _ask_for_checksums(params: dict[str, Any], **_: object) -> None:

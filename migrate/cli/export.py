@@ -9,8 +9,9 @@ from typing import Annotated
 
 import typer
 
-from migrate.adapters.s3 import Access, S3Source, connect
+from migrate.adapters.s3 import Access, connect
 from migrate.adapters.s3_sink import S3Sink
+from migrate.cli.buckets import Buckets
 from migrate.cli.export_view import amount, progress_view, show_differences, show_export, show_import, visible
 from migrate.cli.output import Json, Output, Quiet, Verbose
 from migrate.cli.phases import export_phase
@@ -77,18 +78,19 @@ def export(
         bytes_per_second=parse_rate(bandwidth) if bandwidth else 0.0,
         deadline=parse_deadline(deadline) if deadline else None,
     )
-    reader = S3Source(connect(Access(endpoint_url, region, profile, not no_sign_request)), bucket)
-    _export(reader, prefix, dest, options, output, dry_run=dry_run)
+    buckets = Buckets(Access(endpoint_url, region, profile, not no_sign_request))
+    _export(buckets, bucket, prefix, dest, options, output, dry_run=dry_run)
 
 
 def _export(
-    reader: S3Source, prefix: str, dest: Path, options: ExportOptions, output: Output, *, dry_run: bool
+    buckets: Buckets, bucket: str, prefix: str, dest: Path, options: ExportOptions, output: Output, *, dry_run: bool
 ) -> None:
+    reader = buckets.source(bucket)
     if dry_run:
         result = survey_bucket(reader, prefix, dest, options)
     else:
         with progress_view(output) as view:
-            result = export_bucket(reader, prefix, dest, options, on_progress=view)
+            result = export_bucket(reader, prefix, dest, options, on_progress=view, make_lanes=buckets.lanes(bucket))
     if output.as_json:
         output.document(result.as_document())
     else:

@@ -15,7 +15,7 @@ from migrate.export.clock import Clock
 from migrate.export.dest import GO_ON, check_binding, explained, make_dest
 from migrate.export.fetch import Fetcher
 from migrate.export.intake import Intake
-from migrate.export.lanes import Batch, Ending, Halted, Lanes, Outcome, ThreadLanes, Work
+from migrate.export.lanes import Batch, Ending, Halted, Lanes, LaneSetting, MakeLanes, Outcome, Work, careful_lanes
 from migrate.export.ledger import Ledger, Mode, Progress, State, utc_now
 from migrate.export.lock import exclusive
 from migrate.export.pace import Pace
@@ -54,8 +54,11 @@ def export_bucket(
     options: ExportOptions = DEFAULT_OPTIONS,
     on_progress: OnProgress | None = None,
     cancel: threading.Event | None = None,
+    make_lanes: MakeLanes = careful_lanes,
 ) -> ExportResult:
     """Copies everything below `prefix` into the archive at `dest`, and goes on where an earlier run stopped.
+
+    `make_lanes` may know faster ways to the same source than the careful one.
 
     Raises UsageProblem (DEST cannot be used, or belongs to another source), LockHeld, Missing, Refused or Unreachable
     (the bucket as a whole), Interrupted (`cancel` was set, or Ctrl-C), Incomplete (the disk is full). All but
@@ -67,7 +70,7 @@ def export_bucket(
         with Ledger.open(dest, Mode.WRITE) as ledger:
             binding = check_binding(ledger, source, prefix, options)
             run = _Run(source, prefix, options, ledger, tree, on_progress, cancel or threading.Event(), binding)
-            return run.carry_out()
+            return run.carry_out(make_lanes)
 
 
 class _Run:
@@ -113,10 +116,11 @@ class _Run:
         self._intake = Intake(ledger, tree, self._id, chooser(options.include, options.exclude), with_tags=options.tags)
         self._placement = Placement(ledger, tree, self._intake)
 
-    def carry_out(self) -> ExportResult:
-        with self._recorded(), self._working() as lanes:
+    def carry_out(self, make_lanes: MakeLanes) -> ExportResult:
+        with self._recorded(), self._working(make_lanes) as lanes:
             while not self._finished():
-                self._feed(lanes)
+                while self._feed(lanes):
+                    pass
                 self._handle_messages()
                 self._commit_when_due()
                 self._report()
@@ -135,9 +139,10 @@ class _Run:
         return found is None
 
     @contextlib.contextmanager
-    def _working(self) -> Iterator[Lanes]:
-        fetcher = Fetcher(self._source, self._tree, Pace(self._options.bytes_per_second), with_tags=self._options.tags)
-        lanes = ThreadLanes(fetcher, self._inbox.put, self._options.workers)
+    def _working(self, make_lanes: MakeLanes) -> Iterator[Lanes]:
+        options, pace = self._options, Pace(self._options.bytes_per_second)
+        fetcher = Fetcher(self._source, self._tree, pace, with_tags=options.tags)
+        lanes = make_lanes(LaneSetting(fetcher, self._inbox.put, self._tree, pace, options.workers, options.tags))
         threading.Thread(target=self._list, name="listing", daemon=True).start()
         try:
             yield lanes
@@ -187,16 +192,18 @@ class _Run:
         except BaseException as problem:  # noqa: BLE001  a thread has nobody above it: the loop raises it
             self._inbox.put(Halted(problem))
 
-    def _feed(self, lanes: Lanes) -> None:
-        if len(self._outstanding) > lanes.appetite // 2 or self._clock.expired:
-            return
+    def _feed(self, lanes: Lanes) -> bool:
+        """Hands out one batch; False where there is none to hand out, or the lanes have enough."""
+        room = lanes.appetite - len(self._outstanding)
+        if room <= 0 or self._clock.expired:
+            return False
         rows = self._ledger.connection.execute(
             "SELECT q.position, o.id, o.key, o.version_id, o.size, o.etag"
             " FROM temp.queue q JOIN objects o ON o.id = q.id WHERE q.position > ? ORDER BY q.position LIMIT ?",
-            (self._position, min(BATCH_OBJECTS, lanes.appetite - len(self._outstanding))),
+            (self._position, min(BATCH_OBJECTS, room)),
         ).fetchall()
         if not rows:
-            return
+            return False
         self._position = rows[-1][0]
         items = [
             Work(identifier, key.decode("utf-8", "surrogateescape"), version, size, etag)
@@ -208,6 +215,7 @@ class _Run:
         self._outstanding.update({item.id: item.size for item in fitting})
         if fitting:
             lanes.submit(Batch(tuple(fitting)))
+        return True
 
     def _handle_messages(self) -> None:
         """Waits for one message, then takes what else is there."""

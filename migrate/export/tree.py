@@ -1,5 +1,6 @@
 """The archive's folders: every path is walked one component at a time, no symbolic link is ever followed."""
 
+import ctypes
 import errno
 import os
 import stat
@@ -15,6 +16,7 @@ OPEN_FOLDERS = 256
 FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 OBJECT_MODE = 0o644
 FOLDER_MODE = 0o755
+LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 class PathBlocked(Exception):
@@ -28,6 +30,12 @@ class PathBlocked(Exception):
 
 BLOCKING = {errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ, errno.EEXIST,
             errno.ENOTEMPTY}  # fmt: skip
+
+
+def new_file(folder: int, name: str) -> BinaryIO:
+    """A new empty file in an open folder, open for writing and reading."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    return os.fdopen(os.open(name, flags, OBJECT_MODE, dir_fd=folder), "w+b", buffering=0)
 
 
 class Tree:
@@ -58,8 +66,18 @@ class Tree:
 
     def spool_file(self, name: str) -> BinaryIO:
         """A new empty file of the spool, open for writing and reading."""
-        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        return os.fdopen(os.open(name, flags, OBJECT_MODE, dir_fd=self._spool), "w+b", buffering=0)
+        return new_file(self._spool, name)
+
+    @property
+    def spool(self) -> int:
+        """The spool's descriptor, for `new_file` in another process."""
+        return self._spool
+
+    def sync_spool(self) -> None:
+        """Makes everything that was written to the archive's filesystem durable, in one go. Raises OSError."""
+        if LIBC.syncfs(self._spool):
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number), SPOOL)
 
     def discard(self, name: str) -> None:
         """Removes a file of the spool, if it is there."""
