@@ -65,7 +65,7 @@ class Served:
 
 @dataclass(frozen=True)
 class Profile:
-    """What the bucket holds: `count` objects of about `size` bytes; `crc` gives them multipart ETags and a CRC64NVME."""
+    """What the bucket holds: `count` objects of about `size` bytes; `crc`: with multipart ETags and a CRC64NVME."""
 
     name: str
     count: int
@@ -82,7 +82,11 @@ def make_objects(profile: Profile, work: Path) -> int:
     for number in range(profile.count):
         key = f"images/{number % 97:02x}/{hashlib.sha256(str(number).encode()).hexdigest()[:24]}.jpg"
         # Sizes from half to one and a half of the mean, the same in every run.
-        size = profile.size if profile.crc or profile.size > PART_BYTES else profile.size // 2 + number * 7919 % profile.size
+        size = (
+            profile.size
+            if profile.crc or profile.size > PART_BYTES
+            else profile.size // 2 + number * 7919 % profile.size
+        )
         path = folder / key
         path.parent.mkdir(parents=True, exist_ok=True)
         etag, crc = _write(path, number, size, noise, profile.crc)

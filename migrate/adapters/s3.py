@@ -1,6 +1,5 @@
 """S3 and its likes through boto3: the careful lane, which takes every key and every odd answer."""
 
-import urllib.parse
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from botocore import UNSIGNED
 from botocore.config import Config
 
 from migrate.adapters.s3_errors import bucket_problem, object_problem, session_problem
+from migrate.adapters.s3_listing import FOUND, decoded, take_entries
 from migrate.export.source import Entry, ObjectFacts, Reading, TransferBroken
 
 if TYPE_CHECKING:
@@ -76,6 +76,7 @@ def open_account(access: Access) -> Account:
     # Asks for stored checksums without having botocore verify them: the engine does, and keeps the evidence.
     client.meta.events.register("before-call.s3.GetObject", _ask_for_checksums)
     client.meta.events.register("before-call.s3.HeadObject", _ask_for_checksums)
+    client.meta.events.register("before-parse.s3.ListObjectsV2", take_entries)
     return Account(client, session)
 
 
@@ -166,6 +167,7 @@ def _told(key: str, where: str) -> Iterator[None]:
 
 
 def _entries(page: Mapping[str, Any]) -> Iterator[Entry]:
+    yield from page.get(FOUND, ())
     encoded = page.get("EncodingType") == "url"
     for item in page.get("Contents", ()):
         yield _entry(item, encoded)
@@ -177,17 +179,13 @@ def _entries(page: Mapping[str, Any]) -> Iterator[Entry]:
 
 def _entry(item: Mapping[str, Any], encoded: bool, **version: Any) -> Entry:
     return Entry(
-        key=_decoded(item["Key"]) if encoded else item["Key"],
+        key=decoded(item["Key"]) if encoded else item["Key"],
         size=item.get("Size", 0),
         etag=item.get("ETag", "").strip('"'),
         last_modified=_moment(item["LastModified"]),
         storage_class=item.get("StorageClass", "STANDARD"),
         **version,
     )
-
-
-def _decoded(key: str) -> str:
-    return urllib.parse.unquote_to_bytes(key.replace("+", " ")).decode("utf-8", "surrogateescape")
 
 
 def _moment(moment: datetime) -> str:

@@ -9,10 +9,11 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from migrate.export.pace import Pace
-from migrate.export.tree import Tree
+if TYPE_CHECKING:
+    from migrate.export.pace import Pace
+    from migrate.export.tree import Tree
 
 STOP_SECONDS = 3.0
 
@@ -99,8 +100,8 @@ class LaneSetting:
 
     fetch: Fetch
     deliver: Deliver
-    tree: Tree
-    pace: Pace
+    tree: "Tree"
+    pace: "Pace"
     workers: int
     with_tags: bool = False
 

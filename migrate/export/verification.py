@@ -55,6 +55,7 @@ ALGORITHMS: Mapping[str, Callable[[], Hasher]] = {
     "sha512": hashlib.sha512,
     "sha1": hashlib.sha1,
 }
+CHECKSUM_HEADERS = tuple((algorithm, CHECKSUM_HEADER + algorithm) for algorithm in ALGORITHMS)
 
 
 class Verdict(Enum):
@@ -95,8 +96,8 @@ def statements(facts: ObjectFacts) -> tuple[Statement, ...]:
 
 def _checksum_statements(headers: Mapping[str, str]) -> Iterator[Statement]:
     declared = headers.get(CHECKSUM_HEADER + "type", "").upper()
-    for algorithm in ALGORITHMS:
-        value = headers.get(CHECKSUM_HEADER + algorithm)
+    for algorithm, header in CHECKSUM_HEADERS:
+        value = headers.get(header)
         if not value:
             continue
         plain, dash, count = value.rpartition("-")

@@ -49,7 +49,7 @@ class Fetching:
     def fetch(self, work: Work) -> Outcome:
         """Raises Unfit; nothing of the object is then left in the spool."""
         asked = time.monotonic()
-        request = self.bench.requests.write("GET", work.key, version_query(work), {})
+        request = self.bench.requests.write("GET", work.key, version_query(work))
         answer = self.connection.ask(request)
         self.seconds_to_answer += (time.monotonic() - asked - self.seconds_to_answer) / 8
         facts = facts_of(answer, work, status=200)

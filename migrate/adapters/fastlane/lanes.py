@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection as Pipe
 
 from migrate.adapters.fastlane.fetching import spool_name
+from migrate.adapters.fastlane.messages import Message, Pause, Refusal, Results, Setup
 from migrate.adapters.fastlane.signing import Credentials, Endpoint
-from migrate.adapters.fastlane.worker import Message, Pause, Refusal, Results, Setup
 from migrate.export.keymap import is_safe
 from migrate.export.lanes import Batch, Halted, LaneSetting, Outcome, ThreadLanes, Work
 from migrate.export.verification import MIB
@@ -73,8 +73,7 @@ class FastLanes:
         self._replacements = REPLACEMENTS
         self._known = credentials()
         self._crews: list[Crew] = []
-        for _ in range(processes or len(os.sched_getaffinity(0))):
-            self._hire()
+        self._wanted = processes or len(os.sched_getaffinity(0))
         self._threads = [
             threading.Thread(target=self._guarded, args=(target,), name=target.__name__, daemon=True)
             for target in (self._deal, self._harvest)
@@ -91,6 +90,9 @@ class FastLanes:
         fast = [work for work in batch.items if is_safe(work.key) and not self._setting.with_tags]
         chosen = {work.id for work in fast}
         self._careful.submit(Batch(tuple(work for work in batch.items if work.id not in chosen)))
+        while fast and self._wanted:
+            self._wanted -= 1
+            self._hire()
         with self._changed:
             self._waiting.extend(chunks(fast))
             self._changed.notify_all()

@@ -17,9 +17,12 @@ READ_SECONDS = 30.0
 HEAD_BYTES = 32 * 1024
 HEAD_END = b"\r\n\r\n"
 STATUS = re.compile(r"HTTP/1\.1 (\d{3})(?: .*)?")
-HEADER = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):(.*)")
+NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 LENGTH = re.compile(r"[0-9]{1,18}")
 FIT = frozenset({200, 206})
+# Header names as they came -> in lower case; a store uses a few dozen.
+NAMES: dict[str, str] = {}
+MOST_NAMES = 1000
 SLOW_DOWN = frozenset({429, 503})
 
 
@@ -182,14 +185,20 @@ def parse_head(text: str) -> Answer:
         raise Unfit(f"status {status}", slow_down=status in SLOW_DOWN)
     headers: dict[str, str] = {}
     for line in lines:
-        header = HEADER.fullmatch(line)
-        if header is None:
-            raise Unfit(f"no header: {line[:80]!r}")
-        name = header[1].lower()
-        if name in headers:
-            raise Unfit(f"the header {name} comes twice")
-        headers[name] = header[2].strip(" \t")
+        raw, colon, value = line.partition(":")
+        name = NAMES.get(raw) or _new_name(raw)
+        if not colon or name in headers:
+            raise Unfit(f"no header, or one that comes twice: {line[:80]!r}")
+        headers[name] = value.strip(" \t")
     length = headers.get("content-length", "")
     if "transfer-encoding" in headers or not LENGTH.fullmatch(length):
         raise Unfit("no Content-Length")
     return Answer(status, headers, int(length))
+
+
+def _new_name(raw: str) -> str:
+    if not NAME.fullmatch(raw):
+        raise Unfit(f"no header name: {raw[:80]!r}")
+    if len(NAMES) < MOST_NAMES:
+        NAMES[raw] = raw.lower()
+    return raw.lower()

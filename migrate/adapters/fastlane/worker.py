@@ -11,47 +11,18 @@ import ssl
 import sys
 import threading
 import time
-from dataclasses import dataclass
 from multiprocessing.connection import Connection as Pipe
 
 from migrate.adapters.fastlane.fetching import LARGE_BYTES, Bench, Fetching
 from migrate.adapters.fastlane.large import LargeFetching
-from migrate.adapters.fastlane.signing import Credentials, Endpoint, Requests
+from migrate.adapters.fastlane.messages import Message, Pause, Refusal, Setup
+from migrate.adapters.fastlane.signing import Credentials, Requests
 from migrate.adapters.fastlane.wire import Unfit
 from migrate.export.lanes import Outcome, Work
 
 FIRST_THREADS = 4
 MOST_THREADS = 32
 FAR_SECONDS = 0.01
-
-
-@dataclass(frozen=True, slots=True)
-class Setup:
-    """`spool` is the descriptor of an open folder that the worker has inherited."""
-
-    endpoint: Endpoint
-    credentials: Credentials | None
-    spool: int
-
-
-@dataclass(frozen=True, slots=True)
-class Pause:
-    """No new requests for so many seconds."""
-
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """Work that the fast lane leaves to the careful one."""
-
-    id: int
-    why: str
-    slow_down: bool = False
-
-
-Message = Credentials | Pause | tuple[Work, ...]
-Results = list[Outcome | Refusal]
 
 
 class Worker:
