@@ -89,6 +89,10 @@ def show_export(output: Output, result: ExportResult, dest: Path) -> None:
             f"{result.quarantined} quarantined, {result.archived} archived, {result.unverified} unverified, "
             f"{result.gone} gone from the source; not cross-checked against a second listing",
         ]
+        if result.second_read:
+            lines.append(
+                f"{result.second_read} of the verified only by two equal reads: the source states no checksum of them"
+            )
         if result.remaining_objects:
             left = f"{result.remaining_objects} objects, {amount(result.remaining_bytes)}"
             lines.append(f"left undone at the deadline: {left}")

@@ -13,8 +13,9 @@ from pathlib import Path
 from migrate.errors import Interrupted, Unreachable
 from migrate.export.clock import Clock
 from migrate.export.dest import GO_ON, check_binding, explained, make_dest
-from migrate.export.fetch import Fetcher
+from migrate.export.fetch import SECOND_READ, Fetcher
 from migrate.export.intake import Intake
+from migrate.export.kept import KEPT_FROM_BYTES, sweep
 from migrate.export.lanes import Batch, Ending, Halted, Lanes, LaneSetting, MakeLanes, Outcome, Work, careful_lanes
 from migrate.export.ledger import Ledger, Mode, Progress, State, utc_now
 from migrate.export.lock import exclusive
@@ -257,7 +258,7 @@ class _Run:
         self._settled[outcome.ending] += 1
         self._settled_bytes += size
         self._fetched_bytes += outcome.transferred
-        self._changes += 1
+        self._changes += COMMIT_CHANGES if size >= KEPT_FROM_BYTES else 1  # much work is written down at once
         self._silent = self._silent + 1 if outcome.ending is Ending.SILENT else 0
         self._last_reason = outcome.reason
 
@@ -354,10 +355,16 @@ class _Run:
             unverified=unverified,
             remaining_objects=left[0] + self._passed_over[0],
             remaining_bytes=int(left[1]) + self._passed_over[1],
+            second_read=self._ledger.connection.execute(
+                "SELECT count(*) FROM objects WHERE seen_run = ? AND state = 'verified' AND proof = ?",
+                (self._id, SECOND_READ),
+            ).fetchone()[0],
         )
 
     def _write_end(self, outcome: str) -> None:
         self._commit()
+        if outcome == "ended":
+            sweep(self._tree, self._ledger)
         changed = any(self._settled.values())
         if outcome == "ended" and (changed or not sums_present(self._tree.dest)):
             write_sums(self._ledger, self._tree)

@@ -4,7 +4,7 @@ import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from migrate.export.fetch import SECOND_READ
+from migrate.export.fetch import UNMATCHED_READ
 from migrate.export.keymap import folders, is_safe, key_bytes, key_text, object_path, odd_path, safe_path
 from migrate.export.ledger import Ledger, State, utc_now
 from migrate.export.scope import Order
@@ -180,7 +180,7 @@ class Intake:
             return None
         if row.state != "gone":
             return State(row.state)
-        return State.FETCHED if row.proof == SECOND_READ else State.VERIFIED
+        return State.FETCHED if row.proof == UNMATCHED_READ else State.VERIFIED
 
     def _rename_for_latest(self, entry: Entry, row: Known) -> str | None:
         """A version that became current, or ceased to be, changes its place; returns where it lies now."""

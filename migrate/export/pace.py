@@ -1,11 +1,15 @@
-"""What all workers share: the bandwidth they may use, and the pause that the source asks for."""
+"""What all workers share: the bandwidth they may use, the pause that the source asks for, and patience in an outage."""
 
 import threading
 import time
 
+from migrate.export.lanes import Work
+
 FIRST_PAUSE_SECONDS = 0.5
-LONGEST_PAUSE_SECONDS = 30.0
+LONGEST_PAUSE_SECONDS = 15.0
 CALM_SECONDS = 5.0
+# How long the store may be out before objects are given up: longer than a restart, shorter than an operator's coffee.
+PATIENCE_SECONDS = 90.0
 
 
 class Pace:
@@ -17,11 +21,32 @@ class Pace:
         self._paid_until = time.monotonic()
         self._pause_until = 0.0
         self._pause = FIRST_PAUSE_SECONDS
+        self.witness: Work | None = None
+        self._answered_at = 0.0
+        self._trouble_since: float | None = None
+
+    def answered(self, work: Work) -> None:
+        """The source gave somebody what was asked for."""
+        self.witness = work
+        self._answered_at = time.monotonic()
+        self._trouble_since = None
+
+    def has_answered_since(self, moment: float) -> bool:
+        """Whether it gave anybody anything after this `time.monotonic()`."""
+        return self._answered_at > moment
+
+    @property
+    def patience_is_lost(self) -> bool:
+        """Whether it has given nobody anything for too long."""
+        since = self._trouble_since
+        return since is not None and time.monotonic() - since > PATIENCE_SECONDS
 
     def slow_down(self) -> None:
-        """The source asked for fewer requests: everybody waits, longer each time until it has been calm."""
+        """The source asked for fewer requests, or is out: everybody waits, longer each time until it has been calm."""
         with self._lock:
             now = time.monotonic()
+            if self._trouble_since is None:
+                self._trouble_since = now
             if now < self._pause_until:
                 return
             calm = now - self._pause_until > CALM_SECONDS

@@ -12,7 +12,8 @@ class ExportResult:
     `listed` counts the objects that the source showed. `verified` are those of them whose bytes in the archive are
     proved, `skipped` those of the verified that an earlier run had proved. `gone` vanished from the source since the
     last run. `unverified` were listed and are neither verified, quarantined nor archived. `bytes` came over the wire in
-    `seconds`. `remaining_*` is what a deadline left undone.
+    `seconds`. `second_read` are those of the verified of which the source states nothing, and two reads were equal.
+    `remaining_*` is what a deadline left undone.
     """
 
     listed: int
@@ -27,6 +28,7 @@ class ExportResult:
     unverified: int = 0
     remaining_objects: int = 0
     remaining_bytes: int = 0
+    second_read: int = 0
     cross_checked: bool = False
     dry_run: bool = False
 

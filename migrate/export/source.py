@@ -107,8 +107,11 @@ class ObjectSource(Protocol):
         """
         ...
 
-    def read(self, key: str, *, version_id: str, if_match: str) -> AbstractContextManager[Reading]:
-        """The object's bytes; `version_id` and `if_match` are empty where none is asked for. Raises ObjectProblem."""
+    def read(self, key: str, *, version_id: str, if_match: str, start: int = 0) -> AbstractContextManager[Reading]:
+        """The object's bytes from `start` on; `version_id` and `if_match` are empty where none is asked for.
+
+        The facts are those of the whole object, but for the checksums where `start` is not 0. Raises ObjectProblem.
+        """
         ...
 
     def head(self, key: str, *, version_id: str) -> ObjectFacts:

@@ -247,6 +247,24 @@ def test_versions_and_delete_markers_are_listed(server: Server) -> None:
     assert held == {b"one", b"two"}
 
 
+def test_a_listing_of_versions_goes_on_after_any_key(server: Server) -> None:
+    if not server.versions:
+        pytest.skip("this server keeps no versions")
+    bucket = server.bucket("old")
+    keys = [f"many/é + %41 {number:04}&" for number in range(server.page + 5)]
+    for key in keys:
+        put(bucket, key, b"x")
+    assert sorted(entry.key for page in bucket.pages("many/", versions=True) for entry in page) == keys
+
+
+def test_a_part_from_the_middle_to_the_end(server: Server) -> None:
+    bucket = server.bucket("one")
+    etag = put(bucket, "page", bytes(range(200)))
+    with bucket.read("page", version_id="", if_match=etag, start=150) as reading:
+        assert (reading.facts.size, reading.facts.etag) == (200, md5(bytes(range(200))))
+        assert b"".join(iter(lambda: reading.read(7), b"")) == bytes(range(150, 200))
+
+
 def told(dest: Path) -> list[tuple[Any, ...]]:
     """The ledger without what a copy cannot keep: times and places of its own."""
     with Ledger.open(dest) as ledger:

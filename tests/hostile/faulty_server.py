@@ -32,10 +32,13 @@ class FaultyServer(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, bucket: MemoryBucket) -> None:
-        super().__init__(("127.0.0.1", 0), _Answer)
+    def __init__(self, bucket: MemoryBucket, port: int = 0) -> None:
+        super().__init__(("127.0.0.1", port), _Answer)
         self.bucket = bucket
+        self.outage: tuple[float, float] = (0.0, 0.0)
+        self.is_cut_off = False
         self.listing_faults = 0
+        self.listing_fails_after_first = 0
         self.listing_answer: tuple[int, str] | None = None
         self.delay = 0.0
         self.stall = 60.0
@@ -45,14 +48,23 @@ class FaultyServer(ThreadingHTTPServer):
         if not isinstance(sys.exception(), ConnectionError):
             super().handle_error(request, client_address)  # type: ignore[arg-type]
 
+    def cut_off(self) -> None:
+        """Closes the port; connections that are kept alive are dropped at their next request."""
+        self.is_cut_off = True
+        self.socket.close()
+
+    @property
+    def is_out(self) -> bool:
+        return self.outage[0] <= time.monotonic() < self.outage[1]
+
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.server_address[1]}"
 
 
 @contextmanager
-def serving(bucket: MemoryBucket) -> Iterator[FaultyServer]:
-    server = FaultyServer(bucket)
+def serving(bucket: MemoryBucket, port: int = 0) -> Iterator[FaultyServer]:
+    server = FaultyServer(bucket, port)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()
     try:
@@ -75,7 +87,11 @@ class _Answer(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         key, query = self._target()
-        if key is None:
+        if self.server.is_cut_off:
+            self.close_connection = True
+        elif self.server.is_out:
+            self._refuse(500, "InternalError")
+        elif key is None:
             self._list(query)
         elif "tagging" in query:
             self._tags(key, query)
@@ -84,7 +100,9 @@ class _Answer(BaseHTTPRequestHandler):
 
     def do_HEAD(self) -> None:
         key, query = self._target()
-        if key is None:
+        if self.server.is_out:
+            self._refuse(500, "InternalError")
+        elif key is None:
             self._send(200, b"")
         else:
             self._object(key, query, with_body=False)
@@ -132,6 +150,9 @@ class _Answer(BaseHTTPRequestHandler):
             headers["x-amz-mp-parts-count"] = str(len(stored.part_sizes))
         if kind == "wrong" and data:
             data = bytes([data[0] ^ 1]) + data[1:]
+        if with_body and (start := self._asked_from()):
+            headers["Content-Range"] = f"bytes {start}-{len(data) - 1}/{len(data)}"
+            data, status = data[start:], 206
         self.send_response(status)
         for name, value in headers.items():
             self.send_header(name, value)
@@ -139,6 +160,9 @@ class _Answer(BaseHTTPRequestHandler):
         self.end_headers()
         if with_body:
             self._body(data, kind)
+
+    def _asked_from(self) -> int:
+        return int(self.headers.get("Range", "bytes=0-").removeprefix("bytes=").rstrip("-"))
 
     def _body(self, data: bytes, kind: str | None) -> None:
         if kind in ("truncated", "reset", "stall"):
@@ -164,6 +188,9 @@ class _Answer(BaseHTTPRequestHandler):
             self._refuse(*self.server.listing_answer)
         elif self.server.listing_faults:
             self.server.listing_faults -= 1
+            self._refuse(500, "InternalError")
+        elif self.server.listing_fails_after_first and "continuation-token" in query:
+            self.server.listing_fails_after_first -= 1
             self._refuse(500, "InternalError")
         else:
             self._list_page(query)

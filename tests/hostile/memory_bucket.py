@@ -157,7 +157,7 @@ class MemoryBucket:
             return fault.kind
 
     @contextmanager
-    def read(self, key: str, *, version_id: str, if_match: str) -> Iterator[Reading]:
+    def read(self, key: str, *, version_id: str, if_match: str, start: int = 0) -> Iterator[Reading]:
         with self._lock:
             self.reads[key] += 1
         kind = self.fault_of(key)
@@ -168,7 +168,7 @@ class MemoryBucket:
             raise ObjectArchived(key, "InvalidObjectState")
         if if_match and stored.etag != if_match:
             raise ObjectChanged(key, "PreconditionFailed")
-        yield _MemoryReading(key, self.facts(stored), stored.data, kind)
+        yield _MemoryReading(key, self.facts(stored), stored.data, kind, start)
 
     def facts(self, stored: Stored) -> ObjectFacts:
         encryption = {"x-amz-server-side-encryption": "aws:kms"} if self.opaque else {}
@@ -219,12 +219,12 @@ def _fields(entry: Entry) -> dict[str, object]:
 
 
 class _MemoryReading:
-    def __init__(self, key: str, facts: ObjectFacts, data: bytes, fault: str | None) -> None:
+    def __init__(self, key: str, facts: ObjectFacts, data: bytes, fault: str | None, start: int) -> None:
         self.facts = facts
         self._key = key
         self._data = bytes([data[0] ^ 1, *data[1:]]) if fault == "wrong" and data else data
         self._fault = fault
-        self._at = 0
+        self._at = start
 
     def read(self, size: int) -> bytes:
         end = len(self._data) // 2 if self._fault == "truncated" else len(self._data)

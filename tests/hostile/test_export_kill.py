@@ -11,10 +11,13 @@ import time
 from pathlib import Path
 
 from migrate.errors import ExitCode
+from migrate.export.engine import export_bucket
+from migrate.export.kept import KEPT_FROM_BYTES
 from migrate.export.ledger import Ledger, State
+from migrate.export.scope import ExportOptions
 from migrate.export.verify import verify_archive
 from tests.hostile.faulty_server import serving
-from tests.hostile.memory_bucket import MemoryBucket
+from tests.hostile.memory_bucket import Fault, MemoryBucket
 
 OBJECTS = 160
 ROUNDS = 40
@@ -113,6 +116,54 @@ def test_killed_at_random_moments_it_goes_on(tmp_path: Path) -> None:
     with Ledger.open(dest) as ledger:
         for row in ledger.objects():
             assert (dest / str(row.path)).read_bytes() == bucket.objects[row.key][0].data
+
+
+def test_a_large_object_goes_on_at_the_missing_bytes_after_kill_9(tmp_path: Path) -> None:
+    size = KEPT_FROM_BYTES * 3
+    bucket = MemoryBucket()
+    bucket.put("large", os.urandom(size), parts=(KEPT_FROM_BYTES,) * 3)
+    with serving(bucket) as server:
+        process = start(COMMAND, "export", "s3://bucket", tmp_path, "--endpoint-url", server.url, "--bandwidth", "8M")
+        end = time.monotonic() + 30
+        while kept_bytes(tmp_path) < size // 2:
+            assert time.monotonic() < end
+            assert process.poll() is None
+            time.sleep(0.02)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        there = kept_bytes(tmp_path)
+        assert there < size
+        again = start(COMMAND, "export", "s3://bucket", tmp_path, "--endpoint-url", server.url, "--json")
+        output, errors = again.communicate(timeout=60)
+    assert again.returncode == 0, errors
+    result = json.loads(output)
+    assert (result["verified"], result["bytes"]) == (1, size - there)
+    assert (tmp_path / "objects/large").read_bytes() == bucket.objects["large"][0].data
+    assert list((tmp_path / ".spool").iterdir()) == []
+
+
+def kept_bytes(dest: Path) -> int:
+    return sum(path.stat().st_size for path in dest.glob(".spool/kept-*") if path.suffix != ".json")
+
+
+def test_a_beginning_that_the_crash_spoiled_or_that_belongs_to_older_content_is_not_believed(tmp_path: Path) -> None:
+    bucket = MemoryBucket()
+    data = os.urandom(KEPT_FROM_BYTES + 10)
+    for key in ("spoiled", "changed", "vanished"):
+        bucket.put(key, data)
+        bucket.faults[key] = Fault("truncated")
+    options = ExportOptions(workers=2)
+    assert export_bucket(bucket, "", tmp_path, options).unverified == 3
+    bucket.faults.clear()
+    (spoiled,) = (path for path in tmp_path.glob(".spool/kept-*") if path.read_bytes()[:10].startswith(b'["spoiled"'))
+    with spoiled.with_suffix("").open("r+b") as stream:
+        stream.write(b"\0" * 4096)
+    bucket.put("changed", data[::-1])
+    bucket.remove("vanished")
+    assert export_bucket(bucket, "", tmp_path, options).complete
+    assert (tmp_path / "objects/spoiled").read_bytes() == data
+    assert (tmp_path / "objects/changed").read_bytes() == data[::-1]
+    assert list((tmp_path / ".spool").iterdir()) == []
 
 
 def test_ctrl_c_stops_in_seconds_and_says_how_to_go_on(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from migrate.adapters.fastlane.signing import Endpoint, Requests
 from migrate.adapters.fastlane.wire import Answer, Connection, Unfit
 from migrate.export.lanes import Ending, Outcome, Work
 from migrate.export.source import ObjectFacts
-from migrate.export.tree import new_file
+from migrate.export.tree import KEPT, new_file
 from migrate.export.verification import MIB, Judgement, StreamCheck, Verdict
 
 LARGE_BYTES = 32 * MIB
@@ -60,7 +60,7 @@ class Fetching:
             while got := self.connection.read(self.buffer):
                 data = self.buffer[:got]
                 check.update(data)
-                write_at(file, data)
+                write_all(file, data)
             return proved(work, check, check.judge(file))
 
 
@@ -68,32 +68,35 @@ def version_query(work: Work) -> dict[str, str]:
     return {"versionId": work.version_id} if work.version_id else {}
 
 
-def spool_name(identifier: int) -> str:
-    """An object is on the fast lane once a run, so that what a dead worker left behind can be named."""
-    return f"{identifier}-fast"
+def spool_name(work: Work) -> str:
+    """An object is on the fast lane once a run, so that what a dead worker left behind can be named.
+
+    The beginning of a large object outlives the worker and the run: see export/kept.py.
+    """
+    return f"{KEPT}{work.id}" if work.size >= LARGE_BYTES else f"{work.id}-fast"
 
 
 @contextlib.contextmanager
 def spooled(folder: int, work: Work) -> Iterator[BinaryIO]:
     """A new file of the spool, which is gone again where the block raises. Raises Unfit for what the disk refuses."""
-    name = spool_name(work.id)
     try:
-        with new_file(folder, name) as file:
+        with new_file(folder, spool_name(work)) as file:
             yield file
     except BaseException as problem:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(name, dir_fd=folder)
+        discard(folder, work)
         if isinstance(problem, OSError):
             raise Unfit(f"the spool: {problem}") from problem
         raise
 
 
-def write_at(file: BinaryIO, data: memoryview, offset: int | None = None) -> None:
-    """Writes everything: at `offset`, or where the file stands."""
+def discard(folder: int, work: Work) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(spool_name(work), dir_fd=folder)
+
+
+def write_all(file: BinaryIO, data: memoryview) -> None:
     while data:
-        done = file.write(data) if offset is None else os.pwrite(file.fileno(), data, offset)
-        data = data[done:]
-        offset = None if offset is None else offset + done
+        data = data[file.write(data) :]
 
 
 def proved(work: Work, check: StreamCheck, judgement: Judgement) -> Outcome:
@@ -105,7 +108,7 @@ def proved(work: Work, check: StreamCheck, judgement: Judgement) -> Outcome:
         work.id,
         Ending.VERIFIED,
         1,
-        spooled=spool_name(work.id),
+        spooled=spool_name(work),
         size=check.received,
         transferred=check.received,
         etag=facts.etag,

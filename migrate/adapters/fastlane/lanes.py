@@ -12,9 +12,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection as Pipe
 
-from migrate.adapters.fastlane.fetching import spool_name
+from migrate.adapters.fastlane.fetching import LARGE_BYTES, spool_name
 from migrate.adapters.fastlane.messages import Message, Pause, Refusal, Results, Setup
 from migrate.adapters.fastlane.signing import Credentials, Endpoint
+from migrate.export.kept import claim, is_keepable
 from migrate.export.keymap import is_safe
 from migrate.export.lanes import Batch, Halted, LaneSetting, Outcome, ThreadLanes, Work
 from migrate.export.verification import MIB
@@ -87,7 +88,7 @@ class FastLanes:
         return max(LEAST_APPETITE, min(MOST_APPETITE, int(self._rate * APPETITE_SECONDS)))
 
     def submit(self, batch: Batch) -> None:
-        fast = [work for work in batch.items if is_safe(work.key) and not self._setting.with_tags]
+        fast = [work for work in batch.items if self._is_plain(work)]
         chosen = {work.id for work in fast}
         self._careful.submit(Batch(tuple(work for work in batch.items if work.id not in chosen)))
         while fast and self._wanted:
@@ -96,6 +97,10 @@ class FastLanes:
         with self._changed:
             self._waiting.extend(chunks(fast))
             self._changed.notify_all()
+
+    def _is_plain(self, work: Work) -> bool:
+        large = work.size >= LARGE_BYTES
+        return is_safe(work.key) and not self._setting.with_tags and (not large or is_keepable(work))
 
     def stop(self) -> None:
         with self._changed:
@@ -163,8 +168,11 @@ class FastLanes:
                 crew.bytes += sum(work.size for work in chunk)
         if crew is None:
             self._careful.submit(Batch(chunk))
-        else:
-            crew.send(chunk)
+            return
+        for work in chunk:
+            if work.size >= LARGE_BYTES:
+                claim(self._setting.tree, work)
+        crew.send(chunk)
 
     def _renew_credentials(self) -> None:
         now = self._credentials()
@@ -189,6 +197,9 @@ class FastLanes:
                 crew.bytes -= sum(work.size for work in done.values())
                 self._ripe.extend(result for result in results if isinstance(result, Outcome))
                 self._changed.notify_all()
+            for result in results[-1:]:
+                if isinstance(result, Outcome):
+                    self._setting.pace.answered(done[result.id])
             refused = [result for result in results if isinstance(result, Refusal)]
             if any(result.slow_down for result in refused):
                 self._setting.pace.slow_down()
@@ -211,7 +222,8 @@ class FastLanes:
         crew.process.kill()
         crew.process.wait(STOP_SECONDS)
         for work in left:
-            self._setting.tree.discard(spool_name(work.id))
+            if work.size < LARGE_BYTES:
+                self._setting.tree.discard(spool_name(work))
         self._careful.submit(Batch(left))
         if replace:
             self._hire()

@@ -1,21 +1,28 @@
-"""Large objects: ranges come in parallel, are written where they belong, and are hashed once, in order."""
+"""Large objects: ranges come in parallel, are written and hashed once, in order: what is on disk is a beginning."""
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import BinaryIO
 
-from migrate.adapters.fastlane.fetching import Bench, facts_of, proved, spooled, version_query, write_at
+from migrate.adapters.fastlane.fetching import (
+    Bench,
+    discard,
+    facts_of,
+    proved,
+    spool_name,
+    version_query,
+    write_all,
+)
 from migrate.adapters.fastlane.wire import Connection, Unfit
 from migrate.export.lanes import Outcome, Work
 from migrate.export.layouts import part_layouts
 from migrate.export.source import ObjectFacts
-from migrate.export.verification import MIB, StreamCheck
+from migrate.export.tree import kept_file
+from migrate.export.verification import MIB, StreamCheck, Verdict
 
 RANGE_BYTES = 16 * MIB
 RANGES_AT_ONCE = 4
-STEP_BYTES = 4 * MIB
 
 
 class Ranges:
@@ -25,10 +32,10 @@ class Ranges:
     the range that is hashed next is always on its way.
     """
 
-    def __init__(self, size: int, buffers: list[memoryview]) -> None:
+    def __init__(self, start: int, size: int, buffers: list[memoryview]) -> None:
         self._size = size
         self._free = buffers
-        self._next = 0
+        self._start = self._next = start
         self._here: dict[int, tuple[memoryview, memoryview]] = {}
         self._problem: BaseException | None = None
         self._changed = threading.Condition()
@@ -56,7 +63,7 @@ class Ranges:
 
     def in_order(self) -> Iterator[memoryview]:
         """Every range as soon as it is its turn. Raises what `fail` was told."""
-        at = 0
+        at = self._start
         while at < self._size:
             with self._changed:
                 while at not in self._here and not self._problem:
@@ -81,28 +88,32 @@ class LargeFetching:
         self._buffers: list[memoryview] = []
 
     def fetch(self, work: Work) -> Outcome:
-        """Raises Unfit; nothing of the object is then left in the spool."""
+        """Goes on where the spool's file ends, which stays there for the careful lane where this raises Unfit."""
         with self._turn:
             self._buffers = self._buffers or [memoryview(bytearray(RANGE_BYTES)) for _ in self._connections]
             facts = self._head(work)
             check, sizes = self._check_for(work, facts)
-            with spooled(self._bench.spool, work) as file:
-                with self._fetching(work, facts, file) as ranges:
-                    for data in ranges.in_order():
-                        for start in range(0, len(data), STEP_BYTES):
-                            check.update(data[start : start + STEP_BYTES])
-                outcome = proved(work, check, check.judge(file))
-            return replace(outcome, part_sizes=outcome.part_sizes or sizes)
+            try:
+                with kept_file(self._bench.spool, spool_name(work)) as file:
+                    self._take_kept(file, check)
+                    self._take_rest(work, file, check)
+                    judgement = check.judge(file)
+            except OSError as problem:
+                raise Unfit(f"the spool: {problem}") from problem
+        if judgement.verdict is not Verdict.PROVED:
+            discard(self._bench.spool, work)  # what does not match is no beginning for anybody
+        outcome = proved(work, check, judgement)
+        return replace(outcome, part_sizes=outcome.part_sizes or sizes)
 
     def _head(self, work: Work) -> ObjectFacts:
         request = self._bench.requests.write("HEAD", work.key, version_query(work))
         facts = facts_of(self._connections[0].ask(request, body=False), work, status=200)
-        if not facts.etag:
-            raise Unfit("without an ETag nothing ties the ranges together")
+        if not facts.etag or facts.size != work.size:
+            raise Unfit(f"nothing ties the ranges together: {facts.size} bytes, ETag {facts.etag!r}")
         return facts
 
     def _check_for(self, work: Work, facts: ObjectFacts) -> tuple[StreamCheck, tuple[int, ...]]:
-        """How it is hashed, and its part sizes where the source itself told them."""
+        """How it is hashed, and its part sizes where the source itself told them and no hash needs them."""
         plain = StreamCheck(facts)
         counts = {said.parts for said in plain.statements if said.parts}
         if not counts:
@@ -119,17 +130,23 @@ class LargeFetching:
         check = StreamCheck(facts, layouts, layouts_certain=certain, lean=lean)
         return check, layouts[0] if lean else ()
 
-    @contextmanager
-    def _fetching(self, work: Work, facts: ObjectFacts, file: BinaryIO) -> Iterator[Ranges]:
-        ranges = Ranges(facts.size, list(self._buffers))
+    def _take_kept(self, file: BinaryIO, check: StreamCheck) -> None:
+        buffer = self._buffers[0]
+        while got := file.readinto(buffer):  # type: ignore[attr-defined]
+            check.update(buffer[:got])
+
+    def _take_rest(self, work: Work, file: BinaryIO, check: StreamCheck) -> None:
+        ranges = Ranges(check.received, check.facts.size, list(self._buffers))
         threads = [
-            threading.Thread(target=self._run, args=(connection, ranges, work, facts, file), daemon=True)
+            threading.Thread(target=self._run, args=(connection, ranges, work, check.facts), daemon=True)
             for connection in self._connections
         ]
         for thread in threads:
             thread.start()
         try:
-            yield ranges
+            for data in ranges.in_order():
+                write_all(file, data)
+                check.update(data)
         except BaseException as problem:
             ranges.fail(problem)
             raise
@@ -137,12 +154,11 @@ class LargeFetching:
             for thread in threads:
                 thread.join()
 
-    def _run(self, connection: Connection, ranges: Ranges, work: Work, facts: ObjectFacts, file: BinaryIO) -> None:
+    def _run(self, connection: Connection, ranges: Ranges, work: Work, facts: ObjectFacts) -> None:
         try:
             while (taken := ranges.take()) is not None:
                 start, data, whole = taken
                 self._fetch_range(connection, work, facts, start, data)
-                write_at(file, data, start)
                 ranges.bring(start, data, whole)
         except BaseException as problem:  # noqa: BLE001  a thread has nobody above it: the one who hashes raises it
             ranges.fail(problem)
@@ -150,10 +166,11 @@ class LargeFetching:
     def _fetch_range(
         self, connection: Connection, work: Work, facts: ObjectFacts, start: int, data: memoryview
     ) -> None:
-        wanted = f"bytes {start}-{start + len(data) - 1}/{facts.size}"
-        asked = f"bytes={start}-{start + len(data) - 1}"
-        answer = connection.ask(self._bench.requests.write("GET", work.key, version_query(work), asked))
+        last = start + len(data) - 1
+        request = self._bench.requests.write("GET", work.key, version_query(work), f"bytes={start}-{last}")
+        answer = connection.ask(request)
         part = facts_of(answer, work, status=206)
-        if (part.etag, answer.headers.get("content-range"), answer.length) != (facts.etag, wanted, len(data)):
-            raise Unfit(f"{answer.headers.get('content-range')} of {part.etag}, not {wanted} of {facts.etag}")
+        told, wanted = answer.headers.get("content-range"), f"bytes {start}-{last}/{facts.size}"
+        if (part.etag, told, answer.length) != (facts.etag, wanted, len(data)):
+            raise Unfit(f"{told} of {part.etag}, not {wanted} of {facts.etag}")
         connection.read(data)
