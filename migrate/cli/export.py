@@ -13,9 +13,8 @@ from migrate.adapters.s3 import Access, connect
 from migrate.adapters.s3_sink import S3Sink
 from migrate.cli.buckets import Buckets
 from migrate.cli.export_view import amount, progress_view, show_differences, show_export, show_import, visible
+from migrate.cli.options import DEFAULT_STACK, InventoryPath, State
 from migrate.cli.output import Json, Output, Quiet, Verbose
-from migrate.cli.phases import export_phase
-from migrate.cli.runs import DEFAULT_STACK, InventoryPath, State
 from migrate.errors import ExitCode, Missing, UsageProblem
 from migrate.export.engine import export_bucket
 from migrate.export.importing import import_archive
@@ -61,6 +60,8 @@ def export(
     """Copies a bucket into DEST, every object verified; or, with a manifest, every bucket of the stack."""
     output = Output(as_json, verbose, quiet)
     if not source.startswith(SCHEME):
+        from migrate.cli.phases import export_phase  # a manifest needs every adapter, a bucket only one
+
         _refuse_bucket_options(context, dest)
         export_phase(Path(source), inventory, state, output)
         return

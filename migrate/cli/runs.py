@@ -9,6 +9,7 @@ import typer
 
 from migrate.cli.assembly import Undertaking
 from migrate.cli.execution import execute
+from migrate.cli.options import DEFAULT_STACK, InventoryPath, Replace, StackPath, State
 from migrate.cli.output import Json, Output, Quiet, Verbose
 from migrate.cli.state import StateFolder
 from migrate.errors import ExitCode, GateHeld, UsageProblem
@@ -18,11 +19,6 @@ from migrate.report.document import run_report
 from migrate.report.status import run_status, show_status
 from migrate.report.terminal import show_plan, show_report
 
-StackPath = Annotated[Path, typer.Argument(help="The manifest.")]
-InventoryPath = Annotated[Path | None, typer.Option("--inventory", "-i", help="Ansible inventory of the new home.")]
-State = Annotated[Path | None, typer.Option("--state", help="State folder; .cloudexit beside the manifest.")]
-Replace = Annotated[bool, typer.Option("--replace", help="Overwrite a target that is not empty.")]
-DEFAULT_STACK = Path("stack.yaml")
 WATCH_SECONDS = 1.0
 
 
