@@ -167,14 +167,10 @@ def _print_table(
 ) -> None:
     protocol = "TLS" if url.startswith("https") else "plain HTTP"
     load = os.getloadavg()[1]
-    print(
-        f"\n### {profile.name}: {served.objects} objects, {served.bytes / MIB:.0f} MiB, {protocol}, to {folder.parent}\n"
-    )
-    print(
-        "| client | wall s, median (range) | CPU s | CPU µs an object | peak memory MiB | objects/s |\n"
-        + "| --- " * 6
-        + "|"
-    )
+    place = "tmpfs" if str(folder).startswith("/dev/shm") else "disk"
+    print(f"\n### {profile.name}: {served.objects} objects, {served.bytes / MIB:.0f} MiB, {protocol}, to {place}\n")
+    print("| client | wall s, median (range) | CPU s | CPU µs an object | peak memory MiB | objects/s |")
+    print("| --- " * 6 + "|")
     for client in everybody:
         if client.name in failures:
             print(f"| {client.name} | {failures[client.name]} | | | | |")

@@ -24,7 +24,8 @@ WHEN = 1_767_225_600  # 2026-01-01T00:00:00Z
 START_SECONDS = 10.0
 
 CONFIGURATION = """
-daemon off; worker_processes {workers}; pid {work}/nginx.pid; error_log {work}/error.log warn; user root;
+daemon off; worker_processes {workers}; worker_rlimit_nofile 100000; pid {work}/nginx.pid;
+error_log {work}/error.log warn; user root;
 events {{ worker_connections 4096; }}
 http {{
   access_log off; sendfile on; tcp_nopush on; tcp_nodelay on; keepalive_requests 10000000; keepalive_timeout 120;

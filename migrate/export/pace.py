@@ -54,6 +54,11 @@ class Pace:
             self._pause_until = now + self._pause
 
     @property
+    def is_limited(self) -> bool:
+        """Whether there is a limit to the bytes a second."""
+        return bool(self._limit)
+
+    @property
     def pause_left(self) -> float:
         """Seconds until the next request may be sent."""
         return max(0.0, self._pause_until - time.monotonic())

@@ -101,8 +101,10 @@ class FastLanes:
             self._changed.notify_all()
 
     def _is_plain(self, work: Work) -> bool:
-        large = work.size >= LARGE_BYTES
-        return is_safe(work.key) and not self._setting.with_tags and (not large or is_keepable(work))
+        if self._setting.with_tags or not is_safe(work.key):
+            return False
+        # A limit is paid for chunk by chunk here; the careful lane pays for large objects as their bytes come.
+        return work.size < LARGE_BYTES or (is_keepable(work) and not self._setting.pace.is_limited)
 
     def stop(self) -> None:
         with self._changed:
