@@ -16,8 +16,10 @@ from migrate.cli.output import Json, Output, Quiet, Verbose
 from migrate.cli.phases import export_phase
 from migrate.cli.runs import DEFAULT_STACK, InventoryPath, State
 from migrate.errors import ExitCode, Missing, UsageProblem
+from migrate.export.archived import Tier
 from migrate.export.engine import export_bucket
 from migrate.export.importing import import_archive
+from migrate.export.inventory_report import InventoryReport, open_report
 from migrate.export.ledger import Ledger
 from migrate.export.results import object_document
 from migrate.export.scope import ExportOptions, Order, parse_deadline, parse_rate
@@ -45,6 +47,19 @@ def export(
     no_sign_request: NoSign = False,
     versions: Annotated[bool, typer.Option("--versions", help="All versions and delete markers.")] = False,
     tags: Annotated[bool, typer.Option("--tags", help="Object tags too: one more request an object.")] = False,
+    acls: Annotated[bool, typer.Option("--acls", help="Object ACLs too: one more request an object.")] = False,
+    restore_archived: Annotated[
+        Tier | None, typer.Option("--restore-archived", help="Have archived objects restored, and wait for them.")
+    ] = None,
+    inventory_report: Annotated[
+        str | None,
+        typer.Option(
+            "--inventory-report", metavar="s3://BUCKET/…/manifest.json", help="Hold the listing against this."
+        ),
+    ] = None,
+    prune: Annotated[
+        bool, typer.Option("--prune", help="Remove files of objects that are gone from the source.")
+    ] = False,
     order: Annotated[Order, typer.Option("--order", help="What comes first.")] = Order.LISTED,
     bandwidth: Annotated[str | None, typer.Option("--bandwidth", help="At most: 50M, 50MB/s, 400Mbit/s.")] = None,
     deadline: Annotated[str | None, typer.Option("--deadline", help="30h, or 2026-01-10T23:59:00-08:00.")] = None,
@@ -71,24 +86,38 @@ def export(
     options = ExportOptions(
         versions=versions,
         tags=tags,
+        acls=acls,
+        restore=restore_archived,
+        prune=prune,
         order=order,
         include=tuple(include or ()),
         exclude=tuple(exclude or ()),
         bytes_per_second=parse_rate(bandwidth) if bandwidth else 0.0,
         deadline=parse_deadline(deadline) if deadline else None,
     )
-    reader = S3Source(connect(Access(endpoint_url, region, profile, not no_sign_request)), bucket)
-    _export(reader, prefix, dest, options, output, dry_run=dry_run)
+    client = connect(Access(endpoint_url, region, profile, not no_sign_request))
+    report = None
+    if inventory_report is not None:
+        report_bucket, manifest = parse_address(inventory_report)
+        report = open_report(S3Source(client, report_bucket), manifest, bucket)
+    _export(S3Source(client, bucket), prefix, dest, options, output, report, dry_run=dry_run)
 
 
 def _export(
-    reader: S3Source, prefix: str, dest: Path, options: ExportOptions, output: Output, *, dry_run: bool
+    reader: S3Source,
+    prefix: str,
+    dest: Path,
+    options: ExportOptions,
+    output: Output,
+    report: InventoryReport | None,
+    *,
+    dry_run: bool,
 ) -> None:
     if dry_run:
         result = survey_bucket(reader, prefix, dest, options)
     else:
         with progress_view(output) as view:
-            result = export_bucket(reader, prefix, dest, options, on_progress=view)
+            result = export_bucket(reader, prefix, dest, options, on_progress=view, inventory=report)
     if output.as_json:
         output.document(result.as_document())
     else:

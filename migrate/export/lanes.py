@@ -56,6 +56,7 @@ class Outcome:
     headers: Mapping[str, str] = field(default_factory=dict)
     metadata: Mapping[str, str] = field(default_factory=dict)
     tags: Mapping[str, str] | None = None
+    acl: Mapping[str, object] | None = None
     digest: str | None = None
     md5: str | None = None
     proof: str | None = None

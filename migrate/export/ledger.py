@@ -57,6 +57,7 @@ class Row:
     headers: Mapping[str, str]
     metadata: Mapping[str, str]
     tags: Mapping[str, str] | None
+    acl: Mapping[str, object] | None
     part_sizes: tuple[int, ...]
     path: str | None
     stored_size: int | None
@@ -110,7 +111,7 @@ class RunRecord:
 
 COLUMNS = (
     "id, key, version_id, is_latest, delete_marker, state, size, etag, last_modified, storage_class, content_type,"
-    " headers, metadata, tags, part_sizes, path, stored_size, digest, md5, proof, reason, evidence, attempts,"
+    " headers, metadata, tags, acl, part_sizes, path, stored_size, digest, md5, proof, reason, evidence, attempts,"
     " settled_at, seen_run"
 )
 
@@ -288,7 +289,7 @@ def row_of(fields: Sequence[object]) -> Row:
     values["is_latest"] = bool(values["is_latest"])
     values["delete_marker"] = bool(values["delete_marker"])
     values["state"] = State(str(values["state"]))
-    for name in ("headers", "metadata", "tags", "evidence"):
+    for name in ("headers", "metadata", "tags", "acl", "evidence"):
         values[name] = json.loads(values[name]) if values[name] is not None else None  # type: ignore[arg-type]
     values["part_sizes"] = tuple(json.loads(values["part_sizes"]))  # type: ignore[arg-type]
     return Row(**values)  # type: ignore[arg-type]

@@ -1,6 +1,6 @@
 """The ledger's tables. `PRAGMA user_version` is the schema's version."""
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 SCHEMA = """
 CREATE TABLE archive (
@@ -38,6 +38,7 @@ CREATE TABLE objects (
     headers TEXT NOT NULL DEFAULT '{}',
     metadata TEXT NOT NULL DEFAULT '{}',
     tags TEXT,
+    acl TEXT,
     part_sizes TEXT NOT NULL DEFAULT '[]',
     -- what lies in the archive
     path TEXT,

@@ -3,8 +3,6 @@
 import threading
 import time
 
-from migrate.export.lanes import Work
-
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 15.0
 CALM_SECONDS = 5.0
@@ -21,13 +19,13 @@ class Pace:
         self._paid_until = time.monotonic()
         self._pause_until = 0.0
         self._pause = FIRST_PAUSE_SECONDS
-        self.witness: Work | None = None
+        self.witness: tuple[str, str] | None = None
         self._answered_at = 0.0
         self._trouble_since: float | None = None
 
-    def answered(self, work: Work) -> None:
-        """The source gave somebody what was asked for."""
-        self.witness = work
+    def answered(self, key: str, version_id: str) -> None:
+        """The source gave somebody what was asked for: this object is the witness that it can."""
+        self.witness = key, version_id
         self._answered_at = time.monotonic()
         self._trouble_since = None
 

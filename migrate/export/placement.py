@@ -33,8 +33,8 @@ KEPT_HEADERS = frozenset(
 )
 STORED = (
     "UPDATE objects SET state = ?, size = ?, etag = ?, last_modified = ?, content_type = ?, headers = ?, metadata = ?,"
-    " tags = ?, part_sizes = ?, path = ?, stored_size = ?, digest = ?, md5 = ?, proof = ?, reason = ?, evidence = NULL,"
-    " attempts = ?, settled_at = ? WHERE id = ?"
+    " tags = ?, acl = ?, part_sizes = ?, path = ?, stored_size = ?, digest = ?, md5 = ?, proof = ?, reason = ?,"
+    " evidence = NULL, attempts = ?, settled_at = ? WHERE id = ?"
 )
 UNSTORED = (
     "UPDATE objects SET state = ?, proof = NULL, reason = ?, evidence = ?, attempts = ?, settled_at = ? WHERE id = ?"
@@ -101,6 +101,7 @@ class Placement:
                 json.dumps(kept_headers(outcome)),
                 json.dumps(dict(outcome.metadata)),
                 json.dumps(dict(outcome.tags)) if outcome.tags is not None else None,
+                json.dumps(dict(outcome.acl)) if outcome.acl is not None else None,
                 json.dumps(outcome.part_sizes),
                 path,
                 outcome.size,

@@ -24,6 +24,10 @@ REFUSALS = {
     "error": (500, "InternalError"),
     "broken": (500, "InternalError"),
 }
+SETTINGS = {
+    "policy", "acl", "publicAccessBlock", "ownershipControls", "cors", "lifecycle", "versioning", "website",
+    "encryption", "tagging",
+}  # fmt: skip
 
 
 class FaultyServer(ThreadingHTTPServer):
@@ -37,6 +41,7 @@ class FaultyServer(ThreadingHTTPServer):
         self.bucket = bucket
         self.outage: tuple[float, float] = (0.0, 0.0)
         self.is_cut_off = False
+        self.settings_answer = (404, "NoSuchConfiguration")
         self.listing_faults = 0
         self.listing_fails_after_first = 0
         self.listing_answer: tuple[int, str] | None = None
@@ -182,6 +187,9 @@ class _Answer(BaseHTTPRequestHandler):
         self._send(200, f"<Tagging><TagSet>{body}</TagSet></Tagging>".encode())
 
     def _list(self, query: dict[str, str]) -> None:
+        if SETTINGS & query.keys():
+            self._refuse(*self.server.settings_answer)
+            return
         if "no such bucket" in query:
             self._refuse(404, "NoSuchBucket")
         elif self.server.listing_answer is not None:
