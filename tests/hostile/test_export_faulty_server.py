@@ -260,6 +260,15 @@ def test_bursts_of_slow_down_slow_everybody_and_lose_nothing(server: FaultyServe
     assert export(server, tmp_path).complete
 
 
+def test_settings_that_may_not_be_read_are_recorded_as_such_and_cost_nothing(
+    server: FaultyServer, tmp_path: Path
+) -> None:
+    server.settings_answer = (403, "AccessDenied")
+    assert export(server, tmp_path).complete
+    with Ledger.open(tmp_path) as ledger:
+        assert ledger.archive_value("bucket_policy") == '"not allowed to look (AccessDenied)"'
+
+
 def test_a_run_can_be_cancelled_while_the_server_stalls(server: FaultyServer, tmp_path: Path) -> None:
     for number in range(12):
         server.bucket.faults[f"images/{number:02}.jpg"] = Fault("stall")
