@@ -39,7 +39,7 @@ class FaultyServer(ThreadingHTTPServer):
     def __init__(self, bucket: MemoryBucket, port: int = 0) -> None:
         super().__init__(("127.0.0.1", port), _Answer)
         self.bucket = bucket
-        self.outage: tuple[float, float] = (0.0, 0.0)
+        self.outage_at_read, self.outage_seconds, self.outage_until = 0, 0.0, 0.0
         self.is_cut_off = False
         self.settings_answer = (404, "NoSuchConfiguration")
         self.listing_faults = 0
@@ -60,7 +60,9 @@ class FaultyServer(ThreadingHTTPServer):
 
     @property
     def is_out(self) -> bool:
-        return self.outage[0] <= time.monotonic() < self.outage[1]
+        if self.outage_at_read and not self.outage_until and sum(self.bucket.reads.values()) >= self.outage_at_read:
+            self.outage_until = time.monotonic() + self.outage_seconds
+        return time.monotonic() < self.outage_until
 
     @property
     def url(self) -> str:

@@ -78,6 +78,7 @@ def filled() -> MemoryBucket:
         bucket.put(f"images/{number % 17:02}/{number:04}.jpg", os.urandom(2000 + number))
     for number in range(0, OBJECTS, 8):
         bucket.put(f"images/{number % 17:02}/{number:04}.jpg/thumbnail", b"a key below another")
+    bucket.put("video.mp4", os.urandom(KEPT_FROM_BYTES * 2 + 5), parts=(KEPT_FROM_BYTES, KEPT_FROM_BYTES, 5))
     return bucket
 
 

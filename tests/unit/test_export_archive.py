@@ -1,5 +1,7 @@
 """The archive on disk: no link followed, nothing outside touched, damage found, read without this tool."""
 
+import os
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -168,6 +170,33 @@ def test_coreutils_alone_check_the_archive(tmp_path: Path) -> None:
     assert len((tmp_path / "SHA256SUMS").read_bytes().splitlines()) == len(HOSTILE_KEYS)
     (tmp_path / "objects/back\\slash").write_text("damaged")
     assert subprocess.run(check, cwd=tmp_path, check=False, capture_output=True).returncode == 1
+
+
+def test_the_page_about_the_archive_can_be_followed_without_this_tool(tmp_path: Path) -> None:
+    """Every command of docs/reference/archive.md, run as it stands."""
+    if shutil.which("sqlite3") is None:
+        pytest.skip("there is no sqlite3 command here")
+    bucket = MemoryBucket()
+    for key in ("a", "a/b", "odd//key"):
+        bucket.put(key, f"content of {key}".encode(), headers={"content-type": "text/x-key"})
+    bucket.put("cold", b"brr", storage_class="GLACIER")
+    export_bucket(bucket, "", tmp_path, QUICK)
+    page = (Path(__file__).parents[2] / "docs/reference/archive.md").read_text()
+    commands = [line for block in re.findall(r"```sh\n(.*?)```", page, re.S) for line in block.splitlines()]
+    assert len(commands) >= 8
+    surroundings = {"PATH": os.environ["PATH"], "DEST": str(tmp_path), "KEY": "odd//key"}
+    told = [
+        subprocess.run(["bash", "-euc", command], check=True, capture_output=True, text=True, env=surroundings).stdout
+        for command in commands
+    ]
+    assert told[1].splitlines() == ["archived|1|3", "verified|3|45"]
+    assert "a/b|objects/a/b" in told[2]
+    assert told[3].startswith("cold|archived|")
+    assert told[4] == "content of odd//key"
+    assert told[5].startswith("text/x-key|")
+    assert 'bucket_policy|"none"' in told[6]
+    assert "|incomplete|" in told[7]
+    assert '"event": "ended"' in told[8]
 
 
 def test_a_sum_line_is_escaped_as_coreutils_do() -> None:
