@@ -1,7 +1,6 @@
 """S3 and its likes through boto3: the careful lane, which takes every key and every odd answer."""
 
 import re
-import urllib.parse
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -15,6 +14,7 @@ from botocore.config import Config
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from migrate.adapters.s3_errors import bucket_problem, object_problem, session_problem
+from migrate.adapters.s3_listing import FOUND, decoded, take_entries
 from migrate.adapters.s3_settings import ask_for_restore, bucket_settings, without_envelope
 from migrate.errors import Refused, Unreachable
 from migrate.export import pace
@@ -47,8 +47,21 @@ class Access:
     secret_access_key: str | None = field(default=None, repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A client, and the session whose credentials it uses."""
+
+    client: "S3Client"
+    session: boto3.Session
+
+
 def connect(access: Access) -> "S3Client":
     """A client. Raises UsageProblem for an unknown profile or a malformed endpoint; speaks to nobody yet."""
+    return open_account(access).client
+
+
+def open_account(access: Access) -> Account:
+    """As `connect`, for those who need the credentials too."""
     config = Config(
         connect_timeout=CONNECT_SECONDS,
         read_timeout=READ_SECONDS,
@@ -71,7 +84,8 @@ def connect(access: Access) -> "S3Client":
     # Asks for stored checksums without having botocore verify them: the engine does, and keeps the evidence.
     client.meta.events.register("before-call.s3.GetObject", _ask_for_checksums)
     client.meta.events.register("before-call.s3.HeadObject", _ask_for_checksums)
-    return client
+    client.meta.events.register("before-parse.s3.ListObjectsV2", take_entries)
+    return Account(client, session)
 
 
 def _ask_for_checksums(params: dict[str, Any], **_: object) -> None:
@@ -211,6 +225,7 @@ def _told(key: str, where: str) -> Iterator[None]:
 
 
 def _entries(page: Mapping[str, Any]) -> Iterator[Entry]:
+    yield from page.get(FOUND, ())
     encoded = page.get("EncodingType") == "url"
     for item in page.get("Contents", ()):
         yield _entry(item, encoded)
@@ -222,7 +237,7 @@ def _entries(page: Mapping[str, Any]) -> Iterator[Entry]:
 
 def _entry(item: Mapping[str, Any], encoded: bool, **version: Any) -> Entry:
     return Entry(
-        key=_decoded(item["Key"]) if encoded else item["Key"],
+        key=decoded(item["Key"]) if encoded else item["Key"],
         size=item.get("Size", 0),
         etag=item.get("ETag", "").strip('"'),
         last_modified=_moment(item["LastModified"]),
@@ -238,12 +253,8 @@ def _next_marker(page: Mapping[str, Any]) -> dict[str, str]:
     if not (key := page.get("NextKeyMarker")):
         return {}
     version = page.get("NextVersionIdMarker")
-    key = _decoded(key) if page.get("EncodingType") == "url" else key
+    key = decoded(key) if page.get("EncodingType") == "url" else key
     return {"KeyMarker": key, **({"VersionIdMarker": version} if version else {})}
-
-
-def _decoded(key: str) -> str:
-    return urllib.parse.unquote_to_bytes(key.replace("+", " ")).decode("utf-8", "surrogateescape")
 
 
 def _moment(moment: datetime) -> str:

@@ -9,8 +9,9 @@ from typing import Annotated
 
 import typer
 
-from migrate.adapters.s3 import Access, S3Source, connect
+from migrate.adapters.s3 import Access, connect
 from migrate.adapters.s3_sink import S3Sink
+from migrate.cli.buckets import Buckets
 from migrate.cli.export_view import amount, progress_view, show_differences, show_export, show_import, visible
 from migrate.cli.output import Json, Output, Quiet, Verbose
 from migrate.cli.phases import export_phase
@@ -104,12 +105,12 @@ def export(
         bytes_per_second=parse_rate(bandwidth) if bandwidth else 0.0,
         deadline=parse_deadline(deadline) if deadline else None,
     )
-    access = Access(endpoint_url, region, profile, not no_sign_request)
-    _export(access, address, report_at, dest, options, output, dry_run=dry_run)
+    buckets = Buckets(Access(endpoint_url, region, profile, not no_sign_request))
+    _export(buckets, address, report_at, dest, options, output, dry_run=dry_run)
 
 
 def _export(
-    access: Access,
+    buckets: Buckets,
     address: tuple[str, str],
     report_at: tuple[str, str] | None,
     dest: Path | None,
@@ -120,15 +121,22 @@ def _export(
 ) -> None:
     if dest is None:
         raise UsageProblem("DEST is missing", where="export", expected="cloudexit export s3://BUCKET[/PREFIX] DEST")
-    client = connect(access)
     bucket, prefix = address
-    reader = S3Source(client, bucket)
-    report = open_report(S3Source(client, report_at[0]), report_at[1], bucket) if report_at else None
+    reader = buckets.source(bucket)
+    report = open_report(buckets.source(report_at[0]), report_at[1], bucket) if report_at else None
     if dry_run:
         result = survey_bucket(reader, prefix, dest, options)
     else:
         with progress_view(output) as view:
-            result = export_bucket(reader, prefix, dest, options, on_progress=view, inventory=report)
+            result = export_bucket(
+                reader,
+                prefix,
+                dest,
+                options,
+                on_progress=view,
+                make_lanes=buckets.lanes(bucket),
+                inventory=report,
+            )
     if output.as_json:
         output.document(result.as_document())
     else:

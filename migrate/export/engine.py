@@ -20,7 +20,7 @@ from migrate.export.fetch import Fetcher
 from migrate.export.intake import Intake
 from migrate.export.inventory_report import InventoryReport
 from migrate.export.kept import KEPT_FROM_BYTES, sweep
-from migrate.export.lanes import Batch, Ending, Halted, Lanes, Outcome, ThreadLanes, Work
+from migrate.export.lanes import Batch, Ending, Halted, Lanes, LaneSetting, MakeLanes, Outcome, Work, careful_lanes
 from migrate.export.ledger import Ledger, Mode, Progress, utc_now
 from migrate.export.lister import Lister, ListingEnded
 from migrate.export.lock import exclusive
@@ -59,11 +59,13 @@ def export_bucket(
     options: ExportOptions = DEFAULT_OPTIONS,
     on_progress: OnProgress | None = None,
     cancel: threading.Event | None = None,
+    make_lanes: MakeLanes = careful_lanes,
     inventory: InventoryReport | None = None,
 ) -> ExportResult:
     """Copies everything below `prefix` into the archive at `dest`, and goes on where an earlier run stopped.
 
-    `inventory` is what the listing is held against.
+    `make_lanes` may know faster ways to the same source than the careful one; `inventory` is what the listing is held
+    against.
 
     Raises UsageProblem (DEST cannot be used, or belongs to another source), LockHeld, Missing, Refused or Unreachable
     (the bucket as a whole), Interrupted (`cancel` was set, or Ctrl-C), Incomplete (the disk is full). All but
@@ -76,7 +78,7 @@ def export_bucket(
             binding = check_binding(ledger, source, prefix, options)
             run = _Run(source, prefix, options, ledger, tree, on_progress, cancel or threading.Event(), binding)
             run.inventory = inventory
-            return run.carry_out()
+            return run.carry_out(make_lanes)
 
 
 class _Run:
@@ -122,8 +124,8 @@ class _Run:
         self._events = EventLog(tree, self._id)
         self._settings = ask_settings(source, self._inbox.put)
 
-    def carry_out(self) -> ExportResult:
-        with self._recorded(), self._working() as lanes:
+    def carry_out(self, make_lanes: MakeLanes) -> ExportResult:
+        with self._recorded(), self._working(make_lanes) as lanes:
             self._work(lanes)
             if self.inventory is not None:
                 self._cross_check(self.inventory)
@@ -137,7 +139,8 @@ class _Run:
 
     def _work(self, lanes: Lanes) -> None:
         while not self._finished():
-            self._feed(lanes)
+            while self._feed(lanes):
+                pass
             self._handle_messages(lanes)
             self._commit_when_due()
             self._report()
@@ -156,19 +159,14 @@ class _Run:
         return found is None
 
     @contextlib.contextmanager
-    def _working(self) -> Iterator[Lanes]:
-        fetcher = Fetcher(
-            self._source,
-            self._tree,
-            Pace(self._options.bytes_per_second),
-            with_tags=self._options.tags,
-            with_acls=self._options.acls,
-        )
-        lanes = ThreadLanes(fetcher, self._inbox.put, self._options.workers)
-        if self._options.restore is not None:
-            self._thawing = Thawing(self._source, self._options.restore, self._inbox.put)
-        versions = self._options.versions
-        self._lister = lister = Lister(self._source, self._prefix, self._inbox.put, versions=versions)
+    def _working(self, make_lanes: MakeLanes) -> Iterator[Lanes]:
+        options, pace = self._options, Pace(self._options.bytes_per_second)
+        fetcher = Fetcher(self._source, self._tree, pace, with_tags=options.tags, with_acls=options.acls)
+        extras = options.tags or options.acls
+        lanes = make_lanes(LaneSetting(fetcher, self._inbox.put, self._tree, pace, options.workers, extras))
+        if options.restore is not None:
+            self._thawing = Thawing(self._source, options.restore, self._inbox.put)
+        self._lister = lister = Lister(self._source, self._prefix, self._inbox.put, versions=options.versions)
         try:
             yield lanes
         finally:
@@ -216,16 +214,18 @@ class _Run:
                 self._begin()
                 self._settle(message) if isinstance(message, Outcome) else message.record(self._ledger)
 
-    def _feed(self, lanes: Lanes) -> None:
-        if len(self._outstanding) > lanes.appetite // 2 or self._clock.expired:
-            return
+    def _feed(self, lanes: Lanes) -> bool:
+        """Hands out one batch; False where there is none to hand out, or the lanes have enough."""
+        room = lanes.appetite - len(self._outstanding)
+        if room <= 0 or self._clock.expired:
+            return False
         rows = self._ledger.connection.execute(
             "SELECT q.position, o.id, o.key, o.version_id, o.size, o.etag"
             " FROM temp.queue q JOIN objects o ON o.id = q.id WHERE q.position > ? ORDER BY q.position LIMIT ?",
-            (self._position, min(BATCH_OBJECTS, lanes.appetite - len(self._outstanding))),
+            (self._position, min(BATCH_OBJECTS, room)),
         ).fetchall()
         if not rows:
-            return
+            return False
         self._position = rows[-1][0]
         items = [
             Work(identifier, key.decode("utf-8", "surrogateescape"), version, size, etag)
@@ -237,6 +237,7 @@ class _Run:
         self._outstanding.update({item.id: item for item in fitting})
         if fitting:
             lanes.submit(Batch(tuple(fitting)))
+        return True
 
     def _handle_messages(self, lanes: Lanes) -> None:
         """Waits for one message, then takes what else is there."""

@@ -13,6 +13,7 @@ from tenacity import Retrying, retry_if_exception_type, sleep_using_event, wait_
 from migrate.export import pace
 from migrate.export.kept import claim, is_keepable
 from migrate.export.lanes import Ending, Outcome, Work
+from migrate.export.layouts import part_layouts
 from migrate.export.ledger import utc_now
 from migrate.export.pace import Pace
 from migrate.export.source import (
@@ -30,19 +31,11 @@ from migrate.export.source import (
     TransferBroken,
 )
 from migrate.export.tree import Tree
-from migrate.export.verification import (
-    Judgement,
-    StreamCheck,
-    Verdict,
-    even_parts,
-    plausible_layouts,
-    statements,
-)
+from migrate.export.verification import Judgement, StreamCheck, Verdict, statements
 
 MAX_ATTEMPTS = 4
 LONGEST_WAIT_SECONDS = 5.0
 CHUNK_BYTES = 256 * 1024
-MOST_PARTS = 10_000
 # Two equal reads: all the proof there can be where the source states nothing; none where it states what was not met.
 SECOND_READ = "second-read"
 UNMATCHED_READ = "second-read, unmatched"
@@ -305,35 +298,13 @@ class Fetcher:
         counts = {said.parts for said in statements(facts) if said.parts}
         if not counts:
             return StreamCheck(facts)
-        layouts, certain = self._layouts(attempt, facts, max(counts))
-        return StreamCheck(facts, layouts, layouts_certain=certain)
-
-    def _layouts(self, attempt: _Attempt, facts: ObjectFacts, parts: int) -> tuple[tuple[tuple[int, ...], ...], bool]:
-        """The part layouts that may be true, the likeliest first, and whether the source itself gave them."""
         work = attempt.work
-        if parts == 1:
-            return ((facts.size,),), True
-        first = self.source.part_size(work.key, version_id=work.version_id, part=1)
-        if not first:
-            return plausible_layouts(facts.size, parts), False
-        if -(-facts.size // first) == parts and not attempt.ask_every_part:
-            last = self.source.part_size(work.key, version_id=work.version_id, part=parts)
-            even = even_parts(facts.size, first)
-            if last == even[-1]:
-                return (even, *plausible_layouts(facts.size, parts)), True
-        sizes = self._every_part(work, first, min(parts, MOST_PARTS))
-        if sizes is None or sum(sizes) != facts.size:
-            return plausible_layouts(facts.size, parts), False
-        return (sizes,), True
 
-    def _every_part(self, work: Work, first: int, parts: int) -> tuple[int, ...] | None:
-        sizes = [first]
-        for part in range(2, parts + 1):
-            size = self.source.part_size(work.key, version_id=work.version_id, part=part)
-            if size is None:
-                return None
-            sizes.append(size)
-        return tuple(sizes)
+        def part_size(part: int) -> int | None:
+            return self.source.part_size(work.key, version_id=work.version_id, part=part)
+
+        layouts, certain = part_layouts(facts.size, max(counts), part_size, ask_every_part=attempt.ask_every_part)
+        return StreamCheck(facts, layouts, layouts_certain=certain)
 
     def _quarantined(self, attempt: _Attempt, wrong: WrongBytes) -> Outcome:
         check, judgement = wrong.check, wrong.judgement

@@ -51,10 +51,14 @@ class Pace:
             self._pause = FIRST_PAUSE_SECONDS if calm else min(self._pause * 2, LONGEST_PAUSE_SECONDS)
             self._pause_until = now + self._pause
 
+    @property
+    def pause_left(self) -> float:
+        """Seconds until the next request may be sent."""
+        return max(0.0, self._pause_until - time.monotonic())
+
     def wait(self, cancel: threading.Event) -> None:
         """Returns when the next request may be sent, or as soon as `cancel` is set."""
-        remaining = self._pause_until - time.monotonic()
-        if remaining > 0:
+        if remaining := self.pause_left:
             cancel.wait(remaining)
 
     def spend(self, count: int, cancel: threading.Event) -> None:

@@ -147,7 +147,7 @@ class ObjectSource(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """One object to write. `part_sizes` is empty for a single PUT; `md5` is hexadecimal."""
+    """One object to write. `part_sizes` is empty for a single PUT, which needs `md5`, hexadecimal."""
 
     key: str
     size: int

@@ -1,5 +1,6 @@
 """The archive's folders: every path is walked one component at a time, no symbolic link is ever followed."""
 
+import ctypes
 import errno
 import os
 import stat
@@ -15,6 +16,7 @@ OPEN_FOLDERS = 256
 FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 OBJECT_MODE = 0o644
 FOLDER_MODE = 0o755
+LIBC = ctypes.CDLL(None, use_errno=True)
 # Spool files of this name outlive the run: see kept.py.
 KEPT = "kept-"
 SMALL_TEXT_BYTES = 64 * 1024
@@ -31,6 +33,18 @@ class PathBlocked(Exception):
 
 BLOCKING = {errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ, errno.EEXIST,
             errno.ENOTEMPTY}  # fmt: skip
+
+
+def new_file(folder: int, name: str) -> BinaryIO:
+    """A new empty file in an open folder, open for writing and reading."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    return os.fdopen(os.open(name, flags, OBJECT_MODE, dir_fd=folder), "w+b", buffering=0)
+
+
+def kept_file(folder: int, name: str) -> BinaryIO:
+    """A file in an open folder as it was left, or a new one, open for writing and reading from its beginning."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    return os.fdopen(os.open(name, flags, OBJECT_MODE, dir_fd=folder), "r+b", buffering=0)
 
 
 class Tree:
@@ -68,13 +82,22 @@ class Tree:
 
     def spool_file(self, name: str) -> BinaryIO:
         """A new empty file of the spool, open for writing and reading."""
-        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        return os.fdopen(os.open(name, flags, OBJECT_MODE, dir_fd=self._spool), "w+b", buffering=0)
+        return new_file(self._spool, name)
+
+    @property
+    def spool(self) -> int:
+        """The spool's descriptor, for `new_file` in another process."""
+        return self._spool
+
+    def sync_spool(self) -> None:
+        """Makes everything that was written to the archive's filesystem durable, in one go. Raises OSError."""
+        if LIBC.syncfs(self._spool):
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number), SPOOL)
 
     def kept_file(self, name: str) -> BinaryIO:
         """A file of the spool as it was left, or a new one, open for writing and reading from its beginning."""
-        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        return os.fdopen(os.open(name, flags, OBJECT_MODE, dir_fd=self._spool), "r+b", buffering=0)
+        return kept_file(self._spool, name)
 
     def spooled_size(self, name: str) -> int | None:
         """Bytes of a regular file of the spool; None where there is none."""
