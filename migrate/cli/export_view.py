@@ -7,8 +7,9 @@ from pathlib import Path
 
 from migrate.cli.output import Output
 from migrate.export.crosscheck import CrossCheck
-from migrate.export.ledger import Progress
+from migrate.export.ledger import Ledger, Progress
 from migrate.export.results import Difference, ExportResult, ImportResult
+from migrate.export.status import archive_status
 
 LINE_SECONDS = 10.0
 SHOWN_DIFFERENCES = 50
@@ -131,6 +132,26 @@ def _cross_check_line(check: CrossCheck | str) -> str:
         f"{told}; THE LISTING DOES NOT SHOW {check.hidden} OBJECTS THAT THE SOURCE HAS ({named}), "
         f"and of {check.unanswered} the source does not say whether it has them"
     )
+
+
+def show_archive_status(output: Output, archive: Path) -> bool:
+    """Where the last run on an archive is; returns whether it is under way. Raises Missing."""
+    found = archive_status(archive)
+    if output.as_json:
+        output.document(found)
+        return bool(found["under_way"])
+    with Ledger.open(archive) as ledger:
+        progress = ledger.progress()
+    source = f"s3://{found['bucket']}/{found['prefix']}" if found["bucket"] else "a source that has not answered yet"
+    lines = [
+        f"run {found['run']} from {source} is {found['outcome']}, since {found['started']}, "
+        f"process {found['pid']} on {found['host']}",
+        progress_line(progress),
+        f"{progress.verified:,} verified, {progress.quarantined:,} quarantined, "
+        f"{progress.archived:,} archived, {progress.gone:,} gone",
+    ]
+    output.results.print("\n".join(lines), highlight=False, markup=False)
+    return bool(found["under_way"])
 
 
 def show_import(output: Output, result: ImportResult) -> None:
