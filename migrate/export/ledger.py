@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from migrate.errors import Missing, UsageProblem
 from migrate.export.keymap import LEDGER, key_bytes, key_text
-from migrate.export.ledger_schema import QUEUE, SCHEMA, SCHEMA_VERSION
+from migrate.export.ledger_schema import MIGRATIONS, QUEUE, SCHEMA, SCHEMA_VERSION
 
 BUSY_SECONDS = 10.0
 ROWS_AT_ONCE = 1000
@@ -273,12 +273,15 @@ class Ledger:
         if version == 0 and self._mode is Mode.WRITE:
             self.connection.executescript(f"BEGIN; {SCHEMA}; PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
             return
+        while version in MIGRATIONS and self._mode is Mode.WRITE:
+            self.connection.executescript(f"BEGIN; {MIGRATIONS[version]}; PRAGMA user_version = {version + 1}; COMMIT;")
+            version += 1
         if version != SCHEMA_VERSION:
             raise UsageProblem(
                 f"the ledger has schema version {version}",
                 where=str(self.path),
                 expected=f"version {SCHEMA_VERSION}",
-                hint="use the release of cloudexit that made this archive, or export into a new DEST",
+                hint="an export into it brings an older one up to date; a newer one needs a newer cloudexit",
             )
 
 

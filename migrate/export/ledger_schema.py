@@ -60,5 +60,8 @@ CREATE TABLE folders (
 ) WITHOUT ROWID;
 """
 
+# From each earlier version to the next.
+MIGRATIONS = {1: "ALTER TABLE objects ADD COLUMN acl TEXT"}
+
 # Positions of one run's work; a temporary table, so it costs no fsync and ends with the run.
 QUEUE = "CREATE TEMP TABLE queue (position INTEGER PRIMARY KEY, id INTEGER NOT NULL)"

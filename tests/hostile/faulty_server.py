@@ -4,6 +4,7 @@ Faults by key: those of MemoryBucket, and `wrong`, `truncated`, `reset`, `stall`
 down: that many listing requests fail with a 500.
 """
 
+import itertools
 import socket
 import sys
 import threading
@@ -39,6 +40,7 @@ class FaultyServer(ThreadingHTTPServer):
     def __init__(self, bucket: MemoryBucket, port: int = 0) -> None:
         super().__init__(("127.0.0.1", port), _Answer)
         self.bucket = bucket
+        self.outage_answers = itertools.cycle([(500, "InternalError"), (503, "SlowDown"), (502, "BadGateway")])
         self.outage_at_read, self.outage_seconds, self.outage_until = 0, 0.0, 0.0
         self.is_cut_off = False
         self.settings_answer = (404, "NoSuchConfiguration")
@@ -97,7 +99,7 @@ class _Answer(BaseHTTPRequestHandler):
         if self.server.is_cut_off:
             self.close_connection = True
         elif self.server.is_out:
-            self._refuse(500, "InternalError")
+            self._refuse(*next(self.server.outage_answers))
         elif key is None:
             self._list(query)
         elif "tagging" in query:

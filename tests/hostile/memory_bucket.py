@@ -256,9 +256,15 @@ class _MemoryReading:
         self._data = bytes([data[0] ^ 1, *data[1:]]) if fault == "wrong" and data else data
         self._fault = fault
         self._at = start
+        self._end = len(self._data) // 2 if fault == "truncated" else len(self._data)
+
+    def break_after(self, count: int) -> None:
+        """So many bytes from here on, and then no more."""
+        if self._at + count < len(self._data):
+            self._end, self._fault = self._at + count, "truncated"
 
     def read(self, size: int) -> bytes:
-        end = len(self._data) // 2 if self._fault == "truncated" else len(self._data)
+        end = self._end
         piece = self._data[self._at : min(self._at + size, end)]
         self._at += len(piece)
         if self._fault == "truncated" and not piece:

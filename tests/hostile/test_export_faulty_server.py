@@ -106,7 +106,7 @@ def test_where_the_server_encrypts_and_states_no_checksum_a_second_read_settles_
 
 
 def test_an_outage_in_mid_run_costs_no_object(server: FaultyServer, tmp_path: Path) -> None:
-    """Nothing but 500s, for longer than four attempts would last."""
+    """Nothing but 500, 503 and 502, for longer than four attempts would last."""
     server.outage_at_read, server.outage_seconds = 3, 8.0
     assert export(server, tmp_path).complete
     assert time.monotonic() > server.outage_until > 0.0

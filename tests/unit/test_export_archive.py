@@ -217,6 +217,16 @@ def test_a_ledger_of_another_schema_is_refused(dest: Path) -> None:
         Ledger.open(dest)
 
 
+def test_a_ledger_of_the_schema_before_is_brought_up_to_date_by_an_export(dest: Path, bucket: MemoryBucket) -> None:
+    connection = sqlite3.connect(dest / "ledger.sqlite")
+    connection.executescript("ALTER TABLE objects DROP COLUMN acl; PRAGMA user_version = 1;")
+    connection.close()
+    with pytest.raises(UsageProblem, match="schema version 1"):
+        Ledger.open(dest)
+    assert export_bucket(bucket, "", dest, QUICK).skipped == 4
+    assert verify_archive(dest).complete
+
+
 def test_a_file_that_is_no_ledger_is_refused(dest: Path) -> None:
     (dest / "ledger.sqlite").write_bytes(b"not a database at all" * 100)
     with pytest.raises(UsageProblem, match="cannot be opened"):
