@@ -4,7 +4,7 @@ import threading
 import time
 
 FIRST_PAUSE_SECONDS = 0.5
-LONGEST_PAUSE_SECONDS = 15.0
+LONGEST_PAUSE_SECONDS = 8.0
 CALM_SECONDS = 5.0
 # How long the store may be out before objects are given up: longer than a restart, shorter than an operator's coffee.
 PATIENCE_SECONDS = 90.0

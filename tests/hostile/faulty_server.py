@@ -159,9 +159,10 @@ class _Answer(BaseHTTPRequestHandler):
             headers["x-amz-mp-parts-count"] = str(len(stored.part_sizes))
         if kind == "wrong" and data:
             data = bytes([data[0] ^ 1]) + data[1:]
-        if with_body and (start := self._asked_from()):
-            headers["Content-Range"] = f"bytes {start}-{len(data) - 1}/{len(data)}"
-            data, status = data[start:], 206
+        if with_body and "Range" in self.headers:
+            start, end = self._asked_range(len(data))
+            headers["Content-Range"] = f"bytes {start}-{end - 1}/{len(data)}"
+            data, status = data[start:end], 206
         self.send_response(status)
         for name, value in headers.items():
             self.send_header(name, value)
@@ -170,8 +171,9 @@ class _Answer(BaseHTTPRequestHandler):
         if with_body:
             self._body(data, kind)
 
-    def _asked_from(self) -> int:
-        return int(self.headers.get("Range", "bytes=0-").removeprefix("bytes=").rstrip("-"))
+    def _asked_range(self, size: int) -> tuple[int, int]:
+        start, _, last = self.headers["Range"].removeprefix("bytes=").partition("-")
+        return int(start), min(int(last) + 1, size) if last else size
 
     def _body(self, data: bytes, kind: str | None) -> None:
         if kind in ("truncated", "reset", "stall"):
