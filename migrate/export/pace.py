@@ -39,10 +39,15 @@ class Pace:
         since = self._trouble_since
         return since is not None and time.monotonic() - since > PATIENCE_SECONDS
 
-    def slow_down(self) -> None:
-        """The source asked for fewer requests, or is out: everybody waits, longer each time until it has been calm."""
+    def slow_down(self, said_at: float | None = None) -> None:
+        """The source asked for fewer requests, or is out: everybody waits, longer each time until it has been calm.
+
+        What it said before the last pause ended (`said_at`, a `time.monotonic()`, for news that come late) is not news.
+        """
         with self._lock:
             now = time.monotonic()
+            if said_at is not None and said_at < self._pause_until:
+                return
             if self._trouble_since is None:
                 self._trouble_since = now
             if now < self._pause_until:
