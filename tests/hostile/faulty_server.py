@@ -173,7 +173,7 @@ class _Answer(BaseHTTPRequestHandler):
 
     def _asked_range(self, size: int) -> tuple[int, int]:
         start, _, last = self.headers["Range"].removeprefix("bytes=").partition("-")
-        return int(start), min(int(last) + 1, size) if last else size
+        return int(start), min(size, int(last) + 1) if last else size
 
     def _body(self, data: bytes, kind: str | None) -> None:
         if kind in ("truncated", "reset", "stall"):

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection as Pipe
+from pathlib import Path
 
 from migrate.adapters.fastlane.fetching import LARGE_BYTES, spool_name
 from migrate.adapters.fastlane.messages import Message, Pause, Refusal, Results, Setup
@@ -31,6 +32,7 @@ CREDENTIALS_SECONDS = 5.0
 STOP_SECONDS = 3.0
 REPLACEMENTS = 4
 MODULE = "migrate.adapters.fastlane.worker"
+CODE = str(Path(__file__).parents[3])
 INHERITED = ("PATH", "PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "OPENSSL_CONF", "TZ")
 
 CredentialsNow = Callable[[], Credentials | None]
@@ -131,7 +133,7 @@ class FastLanes:
                 pass_fds=(theirs.fileno(), spool),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                env={name: os.environ[name] for name in INHERITED if name in os.environ},
+                env=surroundings(),
                 start_new_session=True,  # Ctrl-C is for the engine, which then stops its workers
             )
         crew = Crew(process, Pipe(ours.detach()))
@@ -248,6 +250,12 @@ class FastLanes:
 
     def _busy(self) -> bool:
         return bool(self._waiting) or any(crew.given for crew in self._crews)
+
+
+def surroundings() -> dict[str, str]:
+    """A worker's environment: nothing secret, and the code that this process runs, wherever it was found."""
+    kept = {name: os.environ[name] for name in INHERITED if name in os.environ}
+    return {**kept, "PYTHONPATH": os.pathsep.join(filter(None, (CODE, kept.get("PYTHONPATH"))))}
 
 
 def chunks(items: Iterable[Work]) -> Iterable[tuple[Work, ...]]:
