@@ -204,8 +204,9 @@ class FastLanes:
                     work = done[result.id]
                     self._setting.pace.answered(work.key, work.version_id)
             refused = [result for result in results if isinstance(result, Refusal)]
-            if any(result.slow_down for result in refused):
-                self._setting.pace.slow_down()
+            if asked := [result.slow_down_at for result in refused if result.slow_down_at is not None]:
+                # A chunk's results come together: what the store said before a pause may be heard after it.
+                self._setting.pace.slow_down(max(asked))
                 self._tell(Pause(self._setting.pace.pause_left))
             self._careful.submit(Batch(tuple(done[result.id] for result in refused)))
         self._bury(crew)
