@@ -15,6 +15,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_r
 
 from migrate.adapters.s3_errors import bucket_problem, object_problem, session_problem
 from migrate.adapters.s3_listing import FOUND, decoded, take_entries
+from migrate.adapters.s3_settings import ask_for_restore, bucket_settings, without_envelope
 from migrate.errors import Refused, Unreachable
 from migrate.export import pace
 from migrate.export.source import Entry, ObjectFacts, Reading, TransferBroken
@@ -170,6 +171,17 @@ class S3Source:
         with _told(key, self.where):
             answer = self._client.get_object_tagging(**self._address(key, version_id))
         return {tag["Key"]: tag["Value"] for tag in answer.get("TagSet", ())}
+
+    def acl(self, key: str, *, version_id: str) -> Mapping[str, object]:
+        with _told(key, self.where):
+            return without_envelope(self._client.get_object_acl(**self._address(key, version_id)))
+
+    def settings(self) -> Mapping[str, object]:
+        return bucket_settings(self._client, self.bucket)
+
+    def restore(self, key: str, *, version_id: str, tier: str, days: int, dated: bool) -> None:
+        with _told(key, self.where):
+            ask_for_restore(self._client, self._address(key, version_id), tier, days, dated=dated)
 
     def _address(self, key: str, version_id: str) -> dict[str, Any]:
         address = {"Bucket": self.bucket, "Key": key}

@@ -9,10 +9,12 @@ import typer
 
 from migrate.cli.assembly import Undertaking
 from migrate.cli.execution import execute
+from migrate.cli.export_view import show_archive_status
 from migrate.cli.options import DEFAULT_STACK, InventoryPath, Replace, StackPath, State
 from migrate.cli.output import Json, Output, Quiet, Verbose
 from migrate.cli.state import StateFolder
 from migrate.errors import ExitCode, GateHeld, UsageProblem
+from migrate.export.keymap import LEDGER
 from migrate.journal import Journal
 from migrate.plan import Plan
 from migrate.report.document import run_report
@@ -93,13 +95,17 @@ def _reviewed(planfile: Path, state: Path | None) -> Undertaking:
 
 
 def status(
-    stack: StackPath = DEFAULT_STACK,
+    stack: Annotated[Path, typer.Argument(metavar="[STACK | DEST]", help="A manifest, or an archive.")] = DEFAULT_STACK,
     state: State = None,
     watch: Annotated[bool, typer.Option("--watch", help="Again each second until the run ends.")] = False,
     as_json: Json = False,
 ) -> None:
     """Where the run is, what is left, what failed; from the journal, so in any terminal."""
     output = Output(as_json)
+    if (stack / LEDGER).is_file():
+        while show_archive_status(output, stack) and watch:
+            time.sleep(WATCH_SECONDS)
+        return
     folder = _existing(stack, state)
     while True:
         found = run_status(folder.journal, folder.lock)

@@ -4,6 +4,7 @@ import os
 import threading
 import time
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import BinaryIO
 
@@ -16,6 +17,7 @@ from migrate.export.layouts import part_layouts
 from migrate.export.ledger import utc_now
 from migrate.export.pace import Pace
 from migrate.export.source import (
+    NOT_ALLOWED,
     ObjectArchived,
     ObjectChanged,
     ObjectFacts,
@@ -93,6 +95,7 @@ class Fetcher:
     tree: Tree
     pace: Pace
     with_tags: bool = False
+    with_acls: bool = False
 
     def __call__(self, work: Work, cancel: threading.Event) -> Outcome:
         attempt = _Attempt(work)
@@ -152,11 +155,11 @@ class Fetcher:
         """Whether the store gives others what they ask for; where nobody has asked since, it is asked now."""
         if self.pace.has_answered_since(attempt.began):
             return True
-        witness = self.pace.witness
-        if witness is None:
+        if self.pace.witness is None:
             return False
+        key, version_id = self.pace.witness
         try:
-            self.source.head(witness.key, version_id=witness.version_id)
+            self.source.head(key, version_id=version_id)
         except (SlowDown, TransferBroken):
             return False
         except ObjectProblem:
@@ -187,7 +190,7 @@ class Fetcher:
                 attempt.keeping = False
                 raise
             os.fsync(file.fileno())
-        self.pace.answered(attempt.work)
+        self.pace.answered(attempt.work.key, attempt.work.version_id)
         return self._whole(attempt, check, judgement)
 
     def _open_spool(self, attempt: _Attempt) -> BinaryIO:
@@ -225,12 +228,20 @@ class Fetcher:
             headers=facts.headers,
             metadata=facts.metadata,
             tags=tags,
+            acl=self._acl(work) if self.with_acls else None,
             digest=check.digest,
             md5=check.md5,
             proof=judgement.proof,
             part_sizes=judgement.part_sizes,
             reason="; ".join(reasons) or None,
         )
+
+    def _acl(self, work: Work) -> Mapping[str, object]:
+        """Who may do what with it. It is no part of the object's bytes: a refusal is recorded and costs nothing."""
+        try:
+            return self.source.acl(work.key, version_id=work.version_id)
+        except (ObjectForbidden, ObjectRejected) as refusal:
+            return {NOT_ALLOWED: refusal.detail}
 
     def _stream(
         self, attempt: _Attempt, cancel: threading.Event, file: BinaryIO | None

@@ -60,6 +60,7 @@ class Outcome:
     headers: Mapping[str, str] = field(default_factory=dict)
     metadata: Mapping[str, str] = field(default_factory=dict)
     tags: Mapping[str, str] | None = None
+    acl: Mapping[str, object] | None = None
     digest: str | None = None
     md5: str | None = None
     proof: str | None = None
@@ -96,14 +97,18 @@ class Lanes(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class LaneSetting:
-    """What lanes are made with. `fetch` is the careful way to fetch one object; `workers` is how many do so at once."""
+    """What lanes are made with.
+
+    `fetch` is the careful way to fetch one object; `workers` is how many do so at once; `with_extras` says that each
+    object takes more than one request (tags, ACLs).
+    """
 
     fetch: Fetch
     deliver: Deliver
     tree: "Tree"
     pace: "Pace"
     workers: int
-    with_tags: bool = False
+    with_extras: bool = False
 
 
 MakeLanes = Callable[[LaneSetting], Lanes]

@@ -3,10 +3,8 @@
 import threading
 import time
 
-from migrate.export.lanes import Work
-
 FIRST_PAUSE_SECONDS = 0.5
-LONGEST_PAUSE_SECONDS = 15.0
+LONGEST_PAUSE_SECONDS = 8.0
 CALM_SECONDS = 5.0
 # How long the store may be out before objects are given up: longer than a restart, shorter than an operator's coffee.
 PATIENCE_SECONDS = 90.0
@@ -21,13 +19,13 @@ class Pace:
         self._paid_until = time.monotonic()
         self._pause_until = 0.0
         self._pause = FIRST_PAUSE_SECONDS
-        self.witness: Work | None = None
+        self.witness: tuple[str, str] | None = None
         self._answered_at = 0.0
         self._trouble_since: float | None = None
 
-    def answered(self, work: Work) -> None:
-        """The source gave somebody what was asked for."""
-        self.witness = work
+    def answered(self, key: str, version_id: str) -> None:
+        """The source gave somebody what was asked for: this object is the witness that it can."""
+        self.witness = key, version_id
         self._answered_at = time.monotonic()
         self._trouble_since = None
 
@@ -41,10 +39,15 @@ class Pace:
         since = self._trouble_since
         return since is not None and time.monotonic() - since > PATIENCE_SECONDS
 
-    def slow_down(self) -> None:
-        """The source asked for fewer requests, or is out: everybody waits, longer each time until it has been calm."""
+    def slow_down(self, said_at: float | None = None) -> None:
+        """The source asked for fewer requests, or is out: everybody waits, longer each time until it has been calm.
+
+        What it said before the last pause ended (`said_at`, a `time.monotonic()`, for news that come late) is not news.
+        """
         with self._lock:
             now = time.monotonic()
+            if said_at is not None and said_at < self._pause_until:
+                return
             if self._trouble_since is None:
                 self._trouble_since = now
             if now < self._pause_until:

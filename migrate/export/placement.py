@@ -37,8 +37,8 @@ FILED = (
 )
 STORED = (
     "UPDATE objects SET state = ?, size = ?, etag = ?, last_modified = ?, content_type = ?, headers = ?, metadata = ?,"
-    " tags = ?, part_sizes = ?, path = ?, stored_size = ?, digest = ?, md5 = ?, proof = ?, reason = ?, evidence = NULL,"
-    " attempts = ?, settled_at = ? WHERE id = ?"
+    " tags = ?, acl = ?, part_sizes = ?, path = ?, stored_size = ?, digest = ?, md5 = ?, proof = ?, reason = ?,"
+    " evidence = NULL, attempts = ?, settled_at = ? WHERE id = ?"
 )
 UNSTORED = (
     "UPDATE objects SET state = ?, proof = NULL, reason = ?, evidence = ?, attempts = ?, settled_at = ? WHERE id = ?"
@@ -121,6 +121,7 @@ class Placement:
                 json.dumps(kept_headers(outcome)),
                 json.dumps(dict(outcome.metadata)) if outcome.metadata else "{}",
                 json.dumps(dict(outcome.tags)) if outcome.tags is not None else None,
+                json.dumps(dict(outcome.acl)) if outcome.acl is not None else None,
                 json.dumps(outcome.part_sizes) if outcome.part_sizes else "[]",
                 path,
                 outcome.size,

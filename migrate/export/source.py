@@ -10,6 +10,9 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import BinaryIO, Protocol
 
+# How a setting that may not be read is recorded.
+NOT_ALLOWED = "not allowed to look"
+
 
 class ObjectProblem(Exception):
     """One object could not be read or written; `detail` is what the store said."""
@@ -124,6 +127,21 @@ class ObjectSource(Protocol):
 
     def tags(self, key: str, *, version_id: str) -> Mapping[str, str]:
         """Raises ObjectProblem."""
+        ...
+
+    def acl(self, key: str, *, version_id: str) -> Mapping[str, object]:
+        """Owner and grants of one object, as the store tells them. Raises ObjectProblem."""
+        ...
+
+    def settings(self) -> Mapping[str, object]:
+        """The bucket's policy, ACL and other settings by name; where one cannot be read, the text says why."""
+        ...
+
+    def restore(self, key: str, *, version_id: str, tier: str, days: int, dated: bool) -> None:
+        """Asks for a temporary copy of an archived object; asking again for what is under way or there is no error.
+
+        `dated` says whether the copy has an end: those of Intelligent-Tiering have none. Raises ObjectProblem.
+        """
         ...
 
 

@@ -177,6 +177,19 @@ class Tree:
             os.close(folder)
         return os.fdopen(file, "rb", buffering=0)
 
+    def append_file(self, path: str) -> BinaryIO:
+        """A stored file to add to, made if need be. Raises OSError or PathBlocked."""
+        folder, name = self._parent(path, create=True)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            return os.fdopen(os.open(name, flags, OBJECT_MODE, dir_fd=folder), "ab", buffering=0)
+        except OSError as problem:
+            raise _blocked_or_same(problem, path) from problem
+
+    def names(self, folder: str) -> list[str]:
+        """What lies in a folder of the archive. Raises OSError or PathBlocked."""
+        return os.listdir(self._folder(folder, create=False))  # noqa: PTH208 - a descriptor, not a path
+
     def write_text(self, path: str, text: str) -> None:
         """Writes a small file in one step, under its name only when whole."""
         spooled = f"text-{os.getpid()}"

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import io
+import json
 import os
 import shutil
 import signal
@@ -19,8 +20,10 @@ from typing import Any
 import pytest
 
 from migrate.adapters.s3 import Access, connect
+from migrate.adapters.s3_settings import QUESTIONS
 from migrate.adapters.s3_sink import S3Sink
 from migrate.errors import Missing, Refused, Unreachable
+from migrate.export.archived import Tier
 from migrate.export.engine import export_bucket
 from migrate.export.importing import import_archive
 from migrate.export.ledger import Ledger, Row, State
@@ -372,3 +375,34 @@ def test_checksums_that_the_store_holds_are_used(moto: Server, tmp_path: Path) -
     assert row is not None
     assert (row.proof, row.digest) == ("sha256", hashlib.sha256(b"hello").hexdigest())
     bucket.delete("summed")
+
+
+def test_an_archived_object_is_restored_and_fetched(moto: Server, tmp_path: Path) -> None:
+    bucket = moto.bucket("one")
+    for storage_class in ("GLACIER", "DEEP_ARCHIVE"):
+        bucket._client.put_object(Bucket="one", Key=storage_class, Body=b"brr", StorageClass=storage_class)
+    put(bucket, "warm", b"warm")
+    result = export_bucket(bucket, "", tmp_path, ExportOptions(workers=4, restore=Tier.STANDARD))
+    assert (result.verified, result.archived, result.complete) == (3, 0, True)
+    assert (tmp_path / "objects/DEEP_ARCHIVE").read_bytes() == b"brr"
+    for key in ("GLACIER", "DEEP_ARCHIVE", "warm"):
+        bucket.delete(key)
+
+
+def test_acls_and_bucket_settings_are_told(moto: Server, tmp_path: Path) -> None:
+    bucket = moto.bucket("one")
+    policy = '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":"*","Action":"s3:GetObject"}]}'
+    bucket._client.put_bucket_policy(Bucket="one", Policy=policy)
+    bucket._client.put_object(Bucket="one", Key="public", Body=b"x", ACL="public-read")
+    assert export_bucket(bucket, "", tmp_path, ExportOptions(workers=4, acls=True)).complete
+    with Ledger.open(tmp_path) as ledger:
+        row = ledger.find("public")
+        told = {name: json.loads(ledger.archive_value(f"bucket_{name}") or "null") for name in QUESTIONS}
+    assert row is not None
+    assert row.acl is not None
+    assert "AllUsers" in json.dumps(row.acl)
+    assert json.loads(told["policy"]["Policy"]) == json.loads(policy)
+    assert told["acl"]["Grants"]
+    assert told["cors"] == "none"
+    bucket._client.delete_bucket_policy(Bucket="one")
+    bucket.delete("public")

@@ -4,6 +4,7 @@ Faults by key: those of MemoryBucket, and `wrong`, `truncated`, `reset`, `stall`
 down: that many listing requests fail with a 500.
 """
 
+import itertools
 import socket
 import sys
 import threading
@@ -24,6 +25,10 @@ REFUSALS = {
     "error": (500, "InternalError"),
     "broken": (500, "InternalError"),
 }
+SETTINGS = {
+    "policy", "acl", "publicAccessBlock", "ownershipControls", "cors", "lifecycle", "versioning", "website",
+    "encryption", "tagging",
+}  # fmt: skip
 
 
 class FaultyServer(ThreadingHTTPServer):
@@ -35,8 +40,10 @@ class FaultyServer(ThreadingHTTPServer):
     def __init__(self, bucket: MemoryBucket, port: int = 0) -> None:
         super().__init__(("127.0.0.1", port), _Answer)
         self.bucket = bucket
-        self.outage: tuple[float, float] = (0.0, 0.0)
+        self.outage_answers = itertools.cycle([(500, "InternalError"), (503, "SlowDown"), (502, "BadGateway")])
+        self.outage_at_read, self.outage_seconds, self.outage_until = 0, 0.0, 0.0
         self.is_cut_off = False
+        self.settings_answer = (404, "NoSuchConfiguration")
         self.listing_faults = 0
         self.listing_fails_after_first = 0
         self.listing_answer: tuple[int, str] | None = None
@@ -55,7 +62,9 @@ class FaultyServer(ThreadingHTTPServer):
 
     @property
     def is_out(self) -> bool:
-        return self.outage[0] <= time.monotonic() < self.outage[1]
+        if self.outage_at_read and not self.outage_until and sum(self.bucket.reads.values()) >= self.outage_at_read:
+            self.outage_until = time.monotonic() + self.outage_seconds
+        return time.monotonic() < self.outage_until
 
     @property
     def url(self) -> str:
@@ -90,7 +99,7 @@ class _Answer(BaseHTTPRequestHandler):
         if self.server.is_cut_off:
             self.close_connection = True
         elif self.server.is_out:
-            self._refuse(500, "InternalError")
+            self._refuse(*next(self.server.outage_answers))
         elif key is None:
             self._list(query)
         elif "tagging" in query:
@@ -184,6 +193,9 @@ class _Answer(BaseHTTPRequestHandler):
         self._send(200, f"<Tagging><TagSet>{body}</TagSet></Tagging>".encode())
 
     def _list(self, query: dict[str, str]) -> None:
+        if SETTINGS & query.keys():
+            self._refuse(*self.server.settings_answer)
+            return
         if "no such bucket" in query:
             self._refuse(404, "NoSuchBucket")
         elif self.server.listing_answer is not None:

@@ -106,11 +106,10 @@ def test_where_the_server_encrypts_and_states_no_checksum_a_second_read_settles_
 
 
 def test_an_outage_in_mid_run_costs_no_object(server: FaultyServer, tmp_path: Path) -> None:
-    """Nothing but 500s for longer than four attempts would last, from the moment the listing is known."""
-    server.outage = (time.monotonic() + 0.3, time.monotonic() + 12.0)
-    server.delay = 0.3
+    """Nothing but 500, 503 and 502, for longer than four attempts would last."""
+    server.outage_at_read, server.outage_seconds = 3, 8.0
     assert export(server, tmp_path).complete
-    assert time.monotonic() > server.outage[1]
+    assert time.monotonic() > server.outage_until > 0.0
 
 
 def test_an_endpoint_that_goes_away_for_a_while_costs_no_object(tmp_path: Path) -> None:
@@ -258,6 +257,15 @@ def test_bursts_of_slow_down_slow_everybody_and_lose_nothing(server: FaultyServe
     for number in range(0, 12, 2):
         server.bucket.faults[f"images/{number:02}.jpg"] = Fault("slow", 2)
     assert export(server, tmp_path).complete
+
+
+def test_settings_that_may_not_be_read_are_recorded_as_such_and_cost_nothing(
+    server: FaultyServer, tmp_path: Path
+) -> None:
+    server.settings_answer = (403, "AccessDenied")
+    assert export(server, tmp_path).complete
+    with Ledger.open(tmp_path) as ledger:
+        assert ledger.archive_value("bucket_policy") == '"not allowed to look (AccessDenied)"'
 
 
 def test_a_run_can_be_cancelled_while_the_server_stalls(server: FaultyServer, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from migrate.export.engine import export_bucket
 from migrate.export.kept import KEPT_FROM_BYTES
 from migrate.export.ledger import Ledger, State
 from migrate.export.scope import ExportOptions
+from migrate.export.status import archive_status
 from migrate.export.verify import verify_archive
 from tests.hostile.faulty_server import serving
 from tests.hostile.memory_bucket import Fault, MemoryBucket
@@ -78,6 +79,7 @@ def filled() -> MemoryBucket:
         bucket.put(f"images/{number % 17:02}/{number:04}.jpg", os.urandom(2000 + number))
     for number in range(0, OBJECTS, 8):
         bucket.put(f"images/{number % 17:02}/{number:04}.jpg/thumbnail", b"a key below another")
+    bucket.put("video.mp4", os.urandom(KEPT_FROM_BYTES * 2 + 5), parts=(KEPT_FROM_BYTES, KEPT_FROM_BYTES, 5))
     return bucket
 
 
@@ -133,6 +135,7 @@ def test_a_large_object_goes_on_at_the_missing_bytes_after_kill_9(tmp_path: Path
         process.wait()
         there = kept_bytes(tmp_path)
         assert there < size
+        assert (archive_status(tmp_path)["under_way"], archive_status(tmp_path)["outcome"]) == (False, "interrupted")
         again = start(COMMAND, "export", "s3://bucket", tmp_path, "--endpoint-url", server.url, "--json")
         output, errors = again.communicate(timeout=60)
     assert again.returncode == 0, errors
@@ -174,6 +177,15 @@ def test_ctrl_c_stops_in_seconds_and_says_how_to_go_on(tmp_path: Path) -> None:
         while not proved(tmp_path):
             assert time.monotonic() < end
             time.sleep(0.1)
+        status = start(COMMAND, "status", tmp_path, "--json")
+        told = json.loads(status.communicate(timeout=20)[0])
+        assert (told["under_way"], told["outcome"], told["pid"], told["bucket"]) == (
+            True,
+            "running",
+            process.pid,
+            "bucket",
+        )
+        assert 0 < told["progress"]["verified"] < OBJECTS
         stopped = time.monotonic()
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=20)
@@ -181,3 +193,5 @@ def test_ctrl_c_stops_in_seconds_and_says_how_to_go_on(tmp_path: Path) -> None:
     assert process.returncode == ExitCode.INTERRUPTED
     assert "goes on from here" in errors
     assert proved(tmp_path) < OBJECTS
+    output, _ = start(COMMAND, "status", tmp_path).communicate(timeout=20)
+    assert "run 1 from s3://bucket/ is interrupted" in output

@@ -2,15 +2,21 @@
 
 import hashlib
 import json
+import random
+import tempfile
 import threading
 import time
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from migrate.errors import Interrupted, LockHeld, Missing, Unreachable, UsageProblem
-from migrate.export import pace
+from migrate.export import fetch, kept, pace
 from migrate.export.engine import export_bucket
 from migrate.export.ledger import Ledger, Mode, Progress, Row, State
 from migrate.export.lock import exclusive
@@ -250,6 +256,37 @@ def test_uneven_parts_between_an_even_first_and_last_are_asked_for(bucket: Memor
     assert export(bucket, dest).quarantined == 1
     found = row(dest, "video")
     assert (found.proof, found.part_sizes, found.attempts) == ("multipart-etag", (4, 3, 5, 4, 1), 2)
+
+
+@given(
+    st.integers(min_value=100, max_value=700),
+    st.lists(st.integers(min_value=1, max_value=300), max_size=12),
+    st.sampled_from([(), (100, 250), (40, 40, 40)]),
+)
+@settings(max_examples=60, deadline=None)
+def test_wherever_a_large_object_breaks_off_each_of_its_bytes_comes_once(
+    size: int, pieces: list[int], parts: tuple[int, ...]
+) -> None:
+    class Breaking(MemoryBucket):
+        @contextmanager
+        def read(self, key: str, *, version_id: str, if_match: str, start: int = 0):  # type: ignore[no-untyped-def]
+            with super().read(key, version_id=version_id, if_match=if_match, start=start) as reading:
+                if pieces:
+                    reading.break_after(pieces.pop())
+                yield reading
+
+    data = random.Random(size).randbytes(size)
+    bucket = Breaking()
+    bucket.put("large", data, parts=(*parts, size - sum(parts)) if 0 < sum(parts) < size else ())
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        patch.object(kept, "KEPT_FROM_BYTES", 100),
+        patch.object(fetch, "CHUNK_BYTES", 64),
+        patch.object(fetch, "LONGEST_WAIT_SECONDS", 0.0),
+    ):
+        result = export_bucket(bucket, "", Path(folder), ExportOptions(workers=1))
+        assert (result.complete, result.bytes) == (True, size)
+        assert (Path(folder) / "objects/large").read_bytes() == data
 
 
 def test_filters_choose_and_do_not_make_the_rest_gone(bucket: MemoryBucket, dest: Path) -> None:

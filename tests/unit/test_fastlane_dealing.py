@@ -120,7 +120,7 @@ def test_who_gets_what(store: Store, tree: Tree) -> None:
 
 
 def test_tags_are_the_careful_lanes(store: Store, tree: Tree) -> None:
-    engine = Engine(store, tree, with_tags=True)
+    engine = Engine(store, tree, with_extras=True)
     try:
         engine.lanes.submit(Batch((work(1),)))
         assert engine.outcome().ending is Ending.FETCHED

@@ -101,7 +101,7 @@ class FastLanes:
             self._changed.notify_all()
 
     def _is_plain(self, work: Work) -> bool:
-        if self._setting.with_tags or not is_safe(work.key):
+        if self._setting.with_extras or not is_safe(work.key):
             return False
         # A limit is paid for chunk by chunk here; the careful lane pays for large objects as their bytes come.
         return work.size < LARGE_BYTES or (is_keepable(work) and not self._setting.pace.is_limited)
@@ -203,10 +203,12 @@ class FastLanes:
                 self._changed.notify_all()
             for result in results[-1:]:
                 if isinstance(result, Outcome):
-                    self._setting.pace.answered(done[result.id])
+                    work = done[result.id]
+                    self._setting.pace.answered(work.key, work.version_id)
             refused = [result for result in results if isinstance(result, Refusal)]
-            if any(result.slow_down for result in refused):
-                self._setting.pace.slow_down()
+            if asked := [result.slow_down_at for result in refused if result.slow_down_at is not None]:
+                # A chunk's results come together: what the store said before a pause may be heard after it.
+                self._setting.pace.slow_down(max(asked))
                 self._tell(Pause(self._setting.pace.pause_left))
             self._careful.submit(Batch(tuple(done[result.id] for result in refused)))
         self._bury(crew)

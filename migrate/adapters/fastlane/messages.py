@@ -24,11 +24,14 @@ class Pause:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Work that the fast lane leaves to the careful one."""
+    """Work that the fast lane leaves to the careful one; `slow_down_at` is when the store asked for a pause, if it did.
+
+    A `time.monotonic()`, which is one clock for all processes of a host.
+    """
 
     id: int
     why: str
-    slow_down: bool = False
+    slow_down_at: float | None = None
 
 
 Message = Credentials | Pause | tuple[Work, ...]

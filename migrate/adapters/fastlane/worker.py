@@ -67,7 +67,7 @@ class Worker:
         try:
             return (self._large if work.size >= LARGE_BYTES else fetcher).fetch(work)
         except Unfit as unfit:
-            return Refusal(work.id, str(unfit), unfit.slow_down)
+            return Refusal(work.id, str(unfit), time.monotonic() if unfit.slow_down else None)
 
 
 def main() -> None:
