@@ -66,10 +66,10 @@ $(VENV)/.ready-dev: pyproject.toml constraints.txt examples/plaza/app/pyproject.
 	@touch $@
 
 define install_missing
-missing=$$(for p in $(1); do dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || echo $$p; done); \
+{ missing=$$(for p in $(1); do dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || echo $$p; done); \
 	if [ -n "$$missing" ]; then \
 	  echo "$(2); to be installed now:" $$missing; \
 	  $(SUDO) apt-get -qq update; \
 	  $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends $$missing > /dev/null; \
-	fi
+	fi; }
 endef

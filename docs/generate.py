@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import click
 import typer
+from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 
 from migrate.cli import command_line
 from migrate.stack import Stack
@@ -81,7 +81,8 @@ def _type(field: dict[str, Any]) -> str:
     if field.get("type") == "array":
         return f"list of {_type(field.get('items', {}))}"
     if field.get("type") == "object":
-        return f"name -> {_type(field.get('additionalProperties', {}))}" if "additionalProperties" in field else "map"
+        values = field.get("additionalProperties") or next(iter(field.get("patternProperties", {}).values()), {})
+        return f"name -> {_type(values)}"
     return str(field.get("type", "any"))
 
 
@@ -95,27 +96,32 @@ def command_page() -> str:
         "",
     ]
     group = typer.main.get_command(command_line())
-    assert isinstance(group, click.Group)
+    assert isinstance(group, TyperGroup)
     for path, command in _commands(group, ("cloudexit",)):
         lines += [f"## {' '.join(path)}", "", " ".join((command.help or "").split()), "", "```"]
         lines += [_usage(path, command), "```", ""]
-        options = [p for p in command.params if isinstance(p, click.Option) and p.name != "help"]
-        lines += [f"- `{', '.join(o.opts)}`: {o.help or ''}" for o in options]
+        options = [p for p in command.params if isinstance(p, TyperOption) and p.name != "help"]
+        lines += [f"- `{', '.join(option.opts)}`: {option.help or ''}" for option in options]
         lines.append("")
     return "\n".join(lines)
 
 
-def _commands(group: click.Group, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+def _commands(group: TyperGroup, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], TyperCommand]]:
     for name, command in group.commands.items():
-        if isinstance(command, click.Group):
+        if isinstance(command, TyperGroup):
             yield from _commands(command, (*path, name))
-        else:
+        elif isinstance(command, TyperCommand):
             yield (*path, name), command
 
 
-def _usage(path: tuple[str, ...], command: click.Command) -> str:
-    context = click.Context(command, info_name=" ".join(path))
-    return " ".join([context.info_name or "", *command.collect_usage_pieces(context)])
+def _usage(path: tuple[str, ...], command: TyperCommand) -> str:
+    arguments = [p for p in command.params if isinstance(p, TyperArgument)]
+    shown = [_bracketed(argument.metavar or str(argument.name).upper(), argument.required) for argument in arguments]
+    return " ".join([*path, "[OPTIONS]", *shown])
+
+
+def _bracketed(name: str, required: bool) -> str:
+    return name if required or name.startswith("[") else f"[{name}]"
 
 
 PAGES = {"manifest.md": manifest_page, "command-line.md": command_page}

@@ -100,8 +100,8 @@ class Playbooks(Protocol):
         timeout: float = 1800.0,
     ) -> PlayResult:
         """Secrets reach the playbook as variables `secret_NAME` (dashes as underscores). A failed host is in
-        the result; raises Unreachable when no host answered, GateHeld when Ansible itself refused to start (its words quoted),
-        Interrupted when cancelled."""
+        the result; raises Unreachable when no host answered, GateHeld when Ansible itself refused to start (its
+        words quoted), Interrupted when cancelled."""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import Any
 import ansible_runner
 from ansible_runner.config.runner import RunnerConfig
 
-from migrate.adapters.ansibleevents import EventFold, plain_text
+from migrate.adapters.ansibleevents import EventFold, plain_text, redacted
 from migrate.adapters.ansiblefolder import RunFolder
 from migrate.errors import GateHeld, Interrupted, Unreachable
 from migrate.inventory import Inventory
@@ -170,6 +170,6 @@ def _last_words(folder: RunFolder, secrets: Secrets) -> str:
     output = folder.path / "artifacts" / "run" / "stdout"
     if not output.exists():
         return ""
-    text = secrets.redact(plain_text(output.read_text(encoding="utf-8", errors="replace")))
+    text = redacted(secrets, plain_text(output.read_text(encoding="utf-8", errors="replace")))
     output.write_text(text, encoding="utf-8")
     return text[-LAST_WORDS_BYTES:].strip()

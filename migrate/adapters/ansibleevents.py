@@ -1,5 +1,6 @@
 """Ansible's stream of events, folded into what each host did."""
 
+import json
 import re
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -7,10 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from migrate.ports import HostPlay, PlayResult
-from migrate.secret import Secrets
+from migrate.secret import Secret, Secrets
 
 FAILURE_CHARACTERS = 2000
-KEPT_EVENTS = frozenset({"runner_on_failed", "runner_on_unreachable", "runner_item_on_failed", "playbook_on_stats"})
 ROLE_IN_PATH = re.compile(r"/roles/([^/]+)/")
 CONTROL_SEQUENCES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\r")
 
@@ -18,6 +18,12 @@ CONTROL_SEQUENCES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\r")
 def plain_text(text: str) -> str:
     """Without the control sequences of a terminal."""
     return CONTROL_SEQUENCES.sub("", text)
+
+
+def redacted(secrets: Secrets, text: str) -> str:
+    """Without secrets, in the words that Ansible prints: as they are, and as they stand in JSON."""
+    escaped = {name: Secret(json.dumps(secret.reveal())[1:-1]) for name, secret in secrets.items()}
+    return Secrets(escaped).redact(secrets.redact(text))
 
 
 @dataclass
@@ -43,7 +49,8 @@ class EventFold:
         return self._stats is not None
 
     def take(self, event: Mapping[str, Any]) -> bool:
-        """True for the events whose file is worth keeping: a file for each would be hundreds a run."""
+        """Always False: ansible-runner then writes no file for the event, of which a run has hundreds, secrets in them.
+        What they say is kept here; ansible-runner's own `stats` stay empty for it, and are not asked."""
         name, data = str(event.get("event", "")), event.get("event_data") or {}
         host = self._hosts.setdefault(data["host"], _HostSoFar()) if data.get("host") else None
         if name == "playbook_on_stats":
@@ -55,7 +62,7 @@ class EventFold:
             self._note_end(host, name, data)
         elif host and name == "runner_item_on_failed":
             host.failures.append(self._failure(data))
-        return name in KEPT_EVENTS
+        return False
 
     def _begin_task(self, title: str) -> None:
         if title != self.last_task:
@@ -76,7 +83,7 @@ class EventFold:
         parts = [result.get(key) for key in ("msg", "stderr", "module_stderr", "module_stdout", "censored")]
         words = [str(part).strip() for part in parts if part]
         told = "\n".join(dict.fromkeys(words)) or "no reason given"
-        return self._secrets.redact(f"{_title(data)}: {plain_text(told)}")[:FAILURE_CHARACTERS]
+        return redacted(self._secrets, f"{_title(data)}: {plain_text(told)}")[:FAILURE_CHARACTERS]
 
     def result(self, playbook: str, seconds: float) -> PlayResult:
         """A host that was expected and that Ansible never came to counts as failed."""

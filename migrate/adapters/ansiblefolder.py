@@ -91,7 +91,7 @@ def _sweep(parent: Path) -> None:
     runs = sorted(path for path in parent.iterdir() if path.is_dir())
     for path in runs:
         with contextlib.suppress(BlockingIOError), _locked(path):
-            _clean(path)
+            _clean_after_kill(path)
     for path in runs[: max(0, len(runs) - KEPT_RUNS + 1)]:
         with contextlib.suppress(BlockingIOError), _locked(path):
             shutil.rmtree(path)
@@ -106,6 +106,13 @@ def _locked(path: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def _clean_after_kill(path: Path) -> None:
+    """A run that was killed never came to redact what it printed."""
+    if (path / "env").exists() and (path / "artifacts").exists():
+        shutil.rmtree(path / "artifacts")
+    _clean(path)
 
 
 def _clean(path: Path) -> None:

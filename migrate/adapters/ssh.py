@@ -6,6 +6,7 @@ import os
 import secrets
 import shlex
 import shutil
+import socket
 import subprocess
 import threading
 import time
@@ -15,6 +16,7 @@ from pathlib import Path, PurePosixPath
 
 import paramiko
 
+from migrate.adapters.sshproblems import connect_problem, reach_hint, rsync_problem, where_is
 from migrate.adapters.sshtunnel import listen_and_forward
 from migrate.errors import OutsideProblem, Refused, Unreachable, UsageProblem
 from migrate.inventory import Host
@@ -25,8 +27,6 @@ KEEPALIVE_SECONDS = 15
 SESSIONS_AT_ONCE = 8  # sshd's own bound (MaxSessions) is 10 unless changed
 CHUNK_BYTES = 128 * 1024
 PUT_BYTES_PER_SECOND = 1_000_000  # slowest link that a transfer is still waited for on
-SSH_PORT = 22
-RSYNC_CONNECT, RSYNC_STREAM, RSYNC_TIMEOUT, SSH_FAILED = 10, 12, 30, 255
 NO_SUDO = ("sudo: a password is required", "is not in the sudoers file", "sudo: a terminal is required", "sudo: sorry")
 RECEIVE = 'mkdir -p -- "$(dirname -- "$1")" && umask 077 && cat >"$1" && sha256sum <"$1"'
 PUT_IN_PLACE = 'chmod -- "$3" "$1" && sync -- "$1" && mv -fT -- "$1" "$2"'
@@ -125,7 +125,7 @@ class SshHosts:
                 hint="run the same command again: it sends only what is missing",
             ) from fault
         if ended.returncode:
-            raise _rsync_problem(host, remote, ended.returncode, ended.stderr.strip())
+            raise rsync_problem(host, remote, ended.returncode, ended.stderr.strip())
 
     @contextmanager
     def tunnel(self, host: Host, port: int) -> Iterator[int]:
@@ -193,7 +193,7 @@ class _Connection:
         except (paramiko.SSHException, OSError, EOFError) as fault:
             self._forget(transport)
             raise Unreachable(
-                f"the connection broke: {fault or type(fault).__name__}", where=_where(host), hint=_reach_hint(host)
+                f"the connection broke: {fault or type(fault).__name__}", where=where_is(host), hint=reach_hint(host)
             ) from fault
 
     def transport(self, host: Host) -> paramiko.Transport:
@@ -203,7 +203,7 @@ class _Connection:
                 self._client = _connect(host, self._connect_seconds)
                 transport = self._client.get_transport()
             if transport is None:
-                raise Unreachable("the connection closed at once", where=_where(host), hint=_reach_hint(host))
+                raise Unreachable("the connection closed at once", where=where_is(host), hint=reach_hint(host))
             return transport
 
     def close(self) -> None:
@@ -233,41 +233,14 @@ def _connect(host: Host, seconds: float) -> paramiko.SSHClient:
         )  # fmt: skip
     except (paramiko.SSHException, OSError, EOFError) as fault:
         client.close()
-        raise _connect_problem(host, known, fault) from fault
+        raise connect_problem(host, known, fault) from fault
     transport = client.get_transport()
     if transport:
         transport.set_keepalive(KEEPALIVE_SECONDS)
+        if isinstance(transport.sock, socket.socket):
+            # Small requests must not wait for the acknowledgement of the one before: 3 ms a command, and not 45.
+            transport.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return client
-
-
-def _connect_problem(host: Host, known: Path, fault: Exception) -> Exception:
-    """The operator's word for what paramiko, a file or a socket said."""
-    if isinstance(fault, FileNotFoundError):
-        return UsageProblem(
-            f"no such file: {fault.filename}", where=host.name, expected="the host's key and known_hosts"
-        )
-    if isinstance(fault, paramiko.BadHostKeyException):
-        return Refused(
-            "the host shows another key than the one pinned: another machine answers at this address",
-            where=_where(host),
-            expected=f"{fault.expected_key.get_name()} key as in {known}",
-            hint=f"find out why; if it was made anew: ssh-keygen -R {_known_name(host)} -f {known}, then pin its key",
-        )
-    if isinstance(fault, paramiko.AuthenticationException):
-        return Refused(
-            f"permission denied for {host.user}: {fault}",
-            where=_where(host),
-            expected=f"the key {host.private_key or 'of the ssh agent'} in authorized_keys of {host.user}",
-            hint="ssh-copy-id, or mend ansible_user and ansible_ssh_private_key_file in the inventory",
-        )
-    if isinstance(fault, paramiko.SSHException) and "not found in known_hosts" in str(fault):
-        return Refused(
-            "the host's key is not pinned",
-            where=_where(host),
-            expected=f"a line for {_known_name(host)} in {known}",
-            hint=f"compare the key with the host's console, then: ssh-keyscan -p {host.port} {host.address} >> {known}",
-        )
-    return Unreachable(f"no SSH: {fault or type(fault).__name__}", where=_where(host), hint=_reach_hint(host))
 
 
 def _converse(host: Host, channel: paramiko.Channel, line: str, stdin: Iterable[bytes], deadline: float) -> Completed:
@@ -286,15 +259,15 @@ def _converse(host: Host, channel: paramiko.Channel, line: str, stdin: Iterable[
     except TimeoutError as fault:
         raise Unreachable(
             f"{line}: no end within its bound",
-            where=_where(host),
+            where=where_is(host),
             hint="the command may still run there: look before trying again",
         ) from fault
     except (OSError, EOFError, paramiko.SSHException) as fault:
         raise Unreachable(
-            f"{line}: the connection broke: {fault}", where=_where(host), hint=_reach_hint(host)
+            f"{line}: the connection broke: {fault}", where=where_is(host), hint=reach_hint(host)
         ) from fault
     if channel.exit_status == -1:
-        raise Unreachable(f"{line}: the connection broke", where=_where(host), hint=_reach_hint(host))
+        raise Unreachable(f"{line}: the connection broke", where=where_is(host), hint=reach_hint(host))
     text = output.decode(errors="replace")
     return Completed(host.name, line, channel.exit_status, text, errors.decode(errors="replace"))
 
@@ -320,7 +293,7 @@ def _read_errors(channel: paramiko.Channel, errors: bytearray) -> None:
     try:
         while chunk := channel.recv_stderr(CHUNK_BYTES):
             errors += chunk
-    except OSError:
+    except (OSError, EOFError):
         return  # the main thread meets the same fault, and reports it
 
 
@@ -329,7 +302,7 @@ def _send(channel: paramiko.Channel, stdin: Iterable[bytes]) -> None:
         for chunk in stdin:
             channel.sendall(chunk)
         channel.shutdown_write()
-    except OSError:
+    except (OSError, EOFError):
         return  # the command ended without reading on; its exit status says how
 
 
@@ -357,7 +330,7 @@ def _refuse_without_sudo(host: Host, completed: Completed) -> None:
     if host.user != "root" and not completed and any(words in completed.stderr for words in NO_SUDO):
         raise Refused(
             f"no sudo for {host.user}: {completed.stderr.strip()}",
-            where=_where(host),
+            where=where_is(host),
             expected="root, or sudo without a password",
             hint=f"on the host: echo '{host.user} ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/{host.user}",
         )
@@ -374,31 +347,9 @@ def _ssh_command(host: Host, seconds: float) -> list[str]:
     return [*command, *(word for name, value in options.items() for word in ("-o", f"{name}={value}"))]
 
 
-def _rsync_problem(host: Host, remote: PurePosixPath, status: int, words: str) -> OutsideProblem:
-    where = f"{host.name}:{remote}"
-    if any(word in words for word in ("Host key verification failed", "Permission denied (")):
-        return Refused(f"rsync: {words}", where=where, hint=_reach_hint(host))
-    if status in (RSYNC_STREAM, RSYNC_TIMEOUT, RSYNC_CONNECT, SSH_FAILED):
-        return Unreachable(f"rsync: {words}", where=where, hint=_reach_hint(host))
-    hint = "apt-get install rsync on the host" if "not found" in words else "look at the space left there (df)"
-    return Refused(f"rsync ended with {status}: {words}", where=where, hint=hint)
-
-
 def _locale() -> dict[str, str]:
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "SSH_AUTH_SOCK") if name in os.environ}
     return {**kept, "LC_ALL": "C.UTF-8"}
-
-
-def _where(host: Host) -> str:
-    return f"{host.name} ({host.address}:{host.port})"
-
-
-def _reach_hint(host: Host) -> str:
-    return f"try by hand: ssh -p {host.port} {host.user}@{host.address}"
-
-
-def _known_name(host: Host) -> str:
-    return host.address if host.port == SSH_PORT else f"[{host.address}]:{host.port}"
 
 
 def _bracketed(address: str) -> str:

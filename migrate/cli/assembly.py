@@ -22,6 +22,7 @@ from migrate.export.step import BucketExported, ObjectsAccounted, SourceAnswers
 from migrate.inventory import Inventory, addresses, hold_against, read_inventory
 from migrate.lab.drill import OLD_HOST, DumpTaken, HostsUp, OldHomeLives, OldHomeRecipe, OldHomeSwitchedOff
 from migrate.lab.lab import HostSpec, Lab
+from migrate.manifest import read_stack
 from migrate.plan import Plan
 from migrate.planner import make_plan
 from migrate.ports import Hosts, Playbooks
@@ -33,7 +34,7 @@ from migrate.restore.media import MediaPlaced
 from migrate.restore.proof import DatabaseProved
 from migrate.restore.rewrite import UrlsRewritten
 from migrate.secret import Secrets, load_or_generate
-from migrate.stack import Artifact, Stack, read_stack
+from migrate.stack import Artifact, Stack
 from migrate.target.checks import ServiceChecks
 from migrate.target.preflight import Preflight
 from migrate.target.provision import Provision, ProvisionDrift

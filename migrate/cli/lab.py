@@ -10,8 +10,9 @@ from migrate.cli.output import Json, Output
 from migrate.errors import ExitCode, UsageProblem
 from migrate.lab.lab import HostSpec, Lab, LabHost
 from migrate.lab.requirements import doctor
+from migrate.manifest import read_stack
 from migrate.report.terminal import show_check
-from migrate.stack import Stack, read_stack
+from migrate.stack import Stack
 
 app = typer.Typer(help="Disposable hosts with systemd on this machine.", no_args_is_help=True)
 Name = Annotated[str, typer.Option("--name", help="Name of the lab, at most 8 characters.")]

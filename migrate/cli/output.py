@@ -9,6 +9,8 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+PIPE_COLUMNS = 132
+
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="More detail.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only the result.")]
@@ -24,11 +26,11 @@ class Output:
 
     @property
     def results(self) -> Console:
-        return Console(file=sys.stdout, soft_wrap=not sys.stdout.isatty())
+        return Console(file=sys.stdout, width=None if sys.stdout.isatty() else PIPE_COLUMNS)
 
     @property
     def prose(self) -> Console:
-        return Console(stderr=True, quiet=self.quiet)
+        return Console(stderr=True, quiet=self.quiet, width=None if sys.stderr.isatty() else PIPE_COLUMNS)
 
     def say(self, text: str) -> None:
         self.prose.print(text, highlight=False, soft_wrap=True)

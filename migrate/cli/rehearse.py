@@ -21,10 +21,11 @@ from migrate.inventory import Inventory, read_inventory
 from migrate.journal import Journal, exclusive
 from migrate.lab.drill import OLD_GROUP, OLD_HOST, OldHomeRecipe
 from migrate.lab.lab import HostSpec, Lab
+from migrate.manifest import read_stack
 from migrate.planner import make_plan
 from migrate.runner import Observer
 from migrate.secret import load_or_generate
-from migrate.stack import Stack, read_stack
+from migrate.stack import Stack
 
 COMMAND = "rehearse"
 LAB_NAME_DIGITS = 6

@@ -59,30 +59,39 @@ class TableLag:
 
 @dataclass(frozen=True)
 class Lag:
-    """`seconds` runs from the newest write that came along to the newest that did not; None where no time is known."""
+    """`seconds` runs from `whole_until`, up to when every write came along, to the newest write that did not; None
+    where no time is known."""
 
     tables: tuple[TableLag, ...]
     rows_missing: int
     newest_missing: str | None
+    whole_until: str | None
     seconds: float | None
 
     def as_document(self) -> dict[str, Any]:
         return asdict(self)
 
 
-def measure(source: Mapping[str, Watermark], target: Mapping[str, Watermark]) -> Lag:
-    """Pure. Counts are of rows: a row that was deleted at the source since hides one that was added."""
+def measure(source: Mapping[str, Watermark], target: Mapping[str, Watermark], taken_at: datetime | None = None) -> Lag:
+    """Pure. Counts are of rows: a row that was deleted at the source since hides one that was added.
+
+    Every write came along up to `taken_at`, the moment of the dump; without it, or where a write from before it is
+    missing all the same, up to the newest write that is there."""
     tables = tuple(_table_lag(table, mark, target.get(table, Watermark(0, None))) for table, mark in source.items())
     missing_times = [_time(lag.newest_missing) for lag in tables]
     newest = max((moment for moment in missing_times if moment), default=None)
     restored = [mark.newest_time for mark in target.values()]
     until = max((moment for moment in restored if moment), default=None)
+    if taken_at and (newest is None or taken_at <= newest):
+        until = taken_at
     rows_missing = sum(lag.rows_missing for lag in tables)
     if newest is None:
         seconds = 0.0 if rows_missing == 0 and not any(lag.newest_missing for lag in tables) else None
     else:
         seconds = (newest - until).total_seconds() if until else None
-    return Lag(tables, rows_missing, newest.isoformat() if newest else None, seconds)
+    return Lag(
+        tables, rows_missing, newest.isoformat() if newest else None, until.isoformat() if until else None, seconds
+    )
 
 
 def _table_lag(table: str, source: Watermark, target: Watermark) -> TableLag:
@@ -123,11 +132,12 @@ class LagMeasured:
     def apply(self, step: Step, context: StepContext) -> Outcome:
         """Never raises for a source that cannot be asked: the loss is then unknown, and said to be."""
         name = step.subject
-        target = self._target(name)
+        proof = self._proof(name)
+        target = {table: Watermark(**mark) for table, mark in proof["watermarks"].items()}
         if self.source is None:
             return _unknown(name, "the old home's database cannot be asked from here")
         try:
-            lag = measure(self.source.watermarks(name), target)
+            lag = measure(self.source.watermarks(name), target, datetime.fromisoformat(proof["taken_at"]))
         except OutsideProblem as problem:
             return _unknown(name, problem.what)
         window = "of unknown length" if lag.seconds is None else f"over {lag.seconds:.1f} s"
@@ -137,7 +147,7 @@ class LagMeasured:
         check = CheckResult(f"{name}: data loss is measured", Verdict.PASS, detail, severity=Severity.WARNING)
         return Outcome({"lag": lag.as_document()}, (check,))
 
-    def _target(self, name: str) -> dict[str, Watermark]:
+    def _proof(self, name: str) -> Mapping[str, Any]:
         server = Server.of(self.stack.databases[name].service, self.stack, self.inventory, self.hosts)
         proof = kept_proof(server, name, restored_from(server, name))
         if not proof:
@@ -147,7 +157,7 @@ class LagMeasured:
                 expected="the watermarks that are kept when it is proved",
                 hint="restore and prove it first: cloudexit restore",
             )
-        return {table: Watermark(**mark) for table, mark in proof["watermarks"].items()}
+        return proof
 
 
 def _unknown(name: str, why: str) -> Outcome:

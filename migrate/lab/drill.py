@@ -42,12 +42,13 @@ class OldHomeRecipe:
 
     @property
     def image(self) -> str:
-        """Name of the image: a digest over every input file and variable (secrets by name only)."""
+        """Name of the image: a digest over every input file, and over the secrets that stand in it."""
         files = {
             str(path.relative_to(self.folder)): hashlib.sha256(path.read_bytes()).hexdigest()
             for path in self._input_files()
         }
-        recipe = {"files": files, "manifest": self.manifest.model_dump(mode="json")}
+        secrets = {name: hashlib.sha256(secret.reveal().encode()).hexdigest() for name, secret in self.secrets.items()}
+        recipe = {"files": files, "manifest": self.manifest.model_dump(mode="json"), "secrets": secrets}
         return f"{IMAGE_PREFIX}{digest_of(recipe)[:16]}"
 
     def _input_files(self) -> list[Path]:

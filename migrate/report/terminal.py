@@ -19,7 +19,9 @@ MARKS = {
     "fail": "[red]✗[/]",
     "unknown": "[yellow]?[/]",
 }
-FACTS_SHOWN = 6
+FACTS_SHOWN = 5
+LONGEST_FACT = 40
+UNSHOWN = {"seconds", "complete", "passed", "of", "dry_run", "cross_checked", "marker", "sha256"}
 
 
 def duration(seconds: float | None) -> str:
@@ -63,12 +65,18 @@ def show_event(
 
 
 def _facts(detail: Mapping[str, Any]) -> str:
-    plain = {k: v for k, v in detail.items() if isinstance(v, (str, int, float)) and v not in ("", None)}
-    shown = [f"{key.replace('_', ' ')} {_value(key, value)}" for key, value in plain.items() if key != "seconds"]
+    """The few words of a step's detail that fit on its line: no zeros, nothing long, digests in the report only."""
     checks = detail.get("checks", [])
+    shown = []
     if checks:
         passed = sum(check["verdict"] == "pass" for check in checks)
-        shown.insert(0, f"{passed} of {len(checks)} checks pass")
+        shown.append(f"{passed} of {len(checks)} checks pass")
+    for key, value in detail.items():
+        if key in UNSHOWN or not isinstance(value, (str, int, float)) or (not value and value is not False):
+            continue
+        text = _value(key, value)
+        if len(text) <= LONGEST_FACT:
+            shown.append(f"{key.replace('_', ' ')} {text}")
     return " · ".join(shown[:FACTS_SHOWN])
 
 
@@ -79,7 +87,7 @@ def _value(key: str, value: object) -> str:
         return size(value)
     if isinstance(value, float):
         return f"{value:.1f}"
-    return str(value) if len(str(value)) <= 60 else f"{str(value)[:57]}…"
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def show_check(console: Console, check: Mapping[str, Any]) -> None:

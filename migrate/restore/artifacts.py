@@ -45,10 +45,9 @@ class DumpRecord(ArtifactRecord):
 
 
 class SnapshotRecord(ArtifactRecord):
-    """The record of a Redis snapshot; `expires` is the number of those keys that had a time to live."""
+    """The record of a Redis snapshot; how many of its keys expire is read from the snapshot itself."""
 
     keys: Annotated[int, Field(ge=0)]
-    expires: Annotated[int, Field(ge=0)] | None = None
 
 
 Record = TypeVar("Record", bound=ArtifactRecord)

@@ -90,6 +90,13 @@ class MediaPlaced:
                     hint="run again: what differs is brought again; if it stays, look at the disk, and at the archive: "
                     "cloudexit verify",
                 )
+        return self._outcome(step, expected)
+
+    def recall(self, step: Step) -> Outcome:
+        """What `verify` has just compared, byte for byte."""
+        return self._outcome(step, expected_of(self.archive, self.stack.media[step.subject].bucket))
+
+    def _outcome(self, step: Step, expected: Expected) -> Outcome:
         return Outcome(
             {"objects": len(expected.digests), "bytes": expected.sizes, "hosts": [h.name for h in self._hosts(step)]},
             (_proof(step.subject, expected), *_not_servable(step.subject, expected)),

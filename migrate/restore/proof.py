@@ -11,7 +11,7 @@ from migrate.errors import GateHeld
 from migrate.inventory import Inventory
 from migrate.plan import Step
 from migrate.ports import Hosts
-from migrate.restore.artifacts import Archive
+from migrate.restore.artifacts import Archive, ArtifactRecord
 from migrate.restore.database import restored_from
 from migrate.restore.dump import newest_dump
 from migrate.restore.rewrite import prepare_bookkeeping
@@ -91,7 +91,7 @@ class DatabaseProved:
         if any(check.holds for check in checks):
             raise ChecksHeld(f"the restored database {name!r} is not proved", checks)
         watermarks = read_watermarks(server, name, self.stack.databases[name].watermarks)
-        keep_proof(server, name, dump.record.sha256, checks, watermarks)
+        keep_proof(server, name, dump.record, checks, watermarks)
         detail = {
             "tables": len(counts),
             "rows": sum(counts.values()),
@@ -215,14 +215,19 @@ def read_watermarks(server: Server, database: str, columns: Mapping[str, str]) -
 
 
 def keep_proof(
-    server: Server, database: str, dump: str, checks: Iterable[CheckResult], watermarks: Mapping[str, Watermark]
+    server: Server,
+    database: str,
+    dump: ArtifactRecord,
+    checks: Iterable[CheckResult],
+    watermarks: Mapping[str, Watermark],
 ) -> None:
     """Keeps the proof in the database that it speaks of."""
     results = literal(json.dumps([check.as_document() for check in checks]))
     marks = literal(json.dumps({table: asdict(mark) for table, mark in watermarks.items()}))
     server.execute(
         database,
-        f"INSERT INTO cloudexit.proofs (dump, checks, watermarks) VALUES ({literal(dump)}, {results}, {marks})"
+        "INSERT INTO cloudexit.proofs (dump, taken_at, checks, watermarks)"
+        f" VALUES ({literal(dump.sha256)}, {literal(dump.taken_at.isoformat())}, {results}, {marks})"
         " ON CONFLICT (dump) DO UPDATE SET checks = excluded.checks, watermarks = excluded.watermarks, at = now();",
     )
 
@@ -232,7 +237,9 @@ def kept_proof(server: Server, database: str, dump: str) -> Mapping[str, Any]:
     there = server.rows(database, "SELECT to_regclass('cloudexit.proofs') IS NOT NULL AS there")[0]["there"]
     if not there:
         return {}
-    rows = server.rows(database, f"SELECT checks, watermarks, at FROM cloudexit.proofs WHERE dump = {literal(dump)}")
+    rows = server.rows(
+        database, f"SELECT taken_at, checks, watermarks, at FROM cloudexit.proofs WHERE dump = {literal(dump)}"
+    )
     return rows[0] if rows else {}
 
 

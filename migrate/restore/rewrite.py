@@ -35,7 +35,8 @@ CREATE TABLE IF NOT EXISTS {schema}.rewrites (
     at timestamptz NOT NULL DEFAULT now()
 );
 CREATE TABLE IF NOT EXISTS {schema}.proofs (
-    dump text PRIMARY KEY, checks jsonb NOT NULL, watermarks jsonb NOT NULL, at timestamptz NOT NULL DEFAULT now()
+    dump text PRIMARY KEY, taken_at timestamptz NOT NULL, checks jsonb NOT NULL, watermarks jsonb NOT NULL,
+    at timestamptz NOT NULL DEFAULT now()
 );
 ALTER TABLE {schema}.rewrites OWNER TO {owner};
 ALTER TABLE {schema}.proofs OWNER TO {owner};

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -15,6 +16,9 @@ from migrate.stack import HttpCheck, PostgresqlCheck, RedisCheck, Service, Servi
 
 Proves = Literal["basic", "drained"]
 POLL_SECONDS = 0.3
+BLIND_SECONDS = 10.0
+"""How long we try to look at a host again: a service may be slow to start, the way to its host is there or not."""
+AT_ONCE = 8
 DEFAULT_PORTS = {ServiceKind.POSTGRESQL: 5432, ServiceKind.REDIS: 6379}
 SHOWN = 200
 
@@ -64,11 +68,14 @@ class ServiceChecks:
     def of_all(
         self, *, proves: Proves | None = None, patient: bool = True, cancelled: Callable[[], bool] = lambda: False
     ) -> list[CheckResult]:
-        """Every check of every service, in the order in which services start."""
-        results: list[CheckResult] = []
-        for service in self.stack.services_in_order():
-            results += self.of_service(service, proves=proves, patient=patient, cancelled=cancelled)
-        return results
+        """Every check of every service, side by side; the results in the order in which services start."""
+        names = self.stack.services_in_order()
+        with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
+            asked = [
+                pool.submit(self.of_service, name, proves=proves, patient=patient, cancelled=cancelled)
+                for name in names
+            ]
+            return [result for answer in asked for result in answer.result()]
 
     def secrets_redacted(self, text: str) -> str:
         """A text of a host, such as a log, without the stack's secrets."""
@@ -96,7 +103,8 @@ class ServiceChecks:
             attempts += 1
             finding = self._attempt(self.stack.services[service], check, host)
             elapsed = time.monotonic() - began
-            if finding.verdict is Verdict.PASS or not patient or elapsed + POLL_SECONDS > check.within:
+            patience = min(check.within, BLIND_SECONDS) if finding.verdict is Verdict.UNKNOWN else check.within
+            if finding.verdict is Verdict.PASS or not patient or elapsed + POLL_SECONDS > patience:
                 break
             if cancelled():
                 raise Interrupted(f"stopped while waiting for {service}", hint="the same command goes on from here")

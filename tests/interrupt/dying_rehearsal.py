@@ -1,7 +1,8 @@
 """The rehearsal, in a process that kills itself: `dying_rehearsal.py STACK STATE DEATHS [MOMENT]`.
 
-DEATHS is a file with one step id a line, of the steps after which it has died already. The first step that ends (MOMENT
-`done`) or has been under way for a moment (MOMENT `amid`) and is not in it is added, and the process sends itself SIGKILL.
+DEATHS is a file with one step id a line, of the steps after which it has died already. The first step that ends
+(MOMENT `done`) or has been under way for a moment (MOMENT `amid`) and is not in it is added, and the process sends
+itself SIGKILL.
 """
 
 import os
@@ -37,7 +38,7 @@ def main() -> int:
         died = deaths.read_text().splitlines() if deaths.exists() else []
         if step.id in died or (mortal is not None and step.id not in mortal):
             return
-        if moment == "done" and event is Event.DONE:
+        if moment == "done" and event in (Event.DONE, Event.SKIPPED):
             die(step.id)
         if moment == "amid" and event is Event.STARTED:
             threading.Timer(AMID_SECONDS, die, (step.id,)).start()

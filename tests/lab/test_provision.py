@@ -20,10 +20,11 @@ from migrate.check import ChecksHeld, Verdict
 from migrate.errors import GateHeld
 from migrate.inventory import Inventory, read_inventory
 from migrate.lab import HostSpec, Lab
+from migrate.manifest import read_stack
 from migrate.plan import Effect, Phase, Step
 from migrate.ports import Completed
 from migrate.secret import Secrets, load_or_generate
-from migrate.stack import Stack, read_stack
+from migrate.stack import Stack
 from migrate.target.playbooks import playbooks_folder
 from migrate.target.preflight import HostsRefused, HostsUnreachable, Preflight
 from migrate.target.provision import MARKER, Provision, ProvisionDrift
@@ -277,6 +278,25 @@ def test_a_firewall_that_was_emptied_by_hand_is_drift_and_comes_back(home: Home)
     with pytest.raises(GateHeld, match=r"edge: firewall : Look whether the kernel holds our table"):
         home.drift().apply(STEP, CONTEXT)
     assert "policy drop" in home.says("edge", "nft list table inet cloudexit")
+
+
+def test_a_user_with_sudo_provisions_as_root_does(home: Home) -> None:
+    home.says(
+        "app",
+        "useradd --create-home rescuer && install -d -m 700 -o rescuer /home/rescuer/.ssh && "
+        "install -m 600 -o rescuer /root/.ssh/authorized_keys /home/rescuer/.ssh/ && "
+        "echo 'rescuer ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/rescuer",
+    )
+    rescuer = replace(home.inventory.hosts["app"], user="rescuer")
+    inventory = replace(home.inventory, hosts={**home.inventory.hosts, "app": rescuer})
+    assert (
+        Provision(home.hosts, home.playbooks, home.stack, inventory, home.secrets).verify(STEP, CONTEXT) is Verdict.PASS
+    )
+    told = provision_variables(home.stack, inventory, home.secrets)
+    variables = {**told.variables, "cloudexit_marker": home.says("app", f"cat {MARKER}")}
+    playbook = playbooks_folder() / "provision.yml"
+    result = home.playbooks.run(playbook, inventory, variables=variables, secrets=told.secrets, limit=["app"])
+    assert result and result.changed == 0 and result.hosts["app"].ok > 10
 
 
 def test_a_changed_environment_restarts_only_the_processes_that_run(home: Home) -> None:

@@ -1,4 +1,4 @@
-"""Bad manifests and inventories: file, line, field, what was expected; exit 2. The example, spoiled in one place each."""
+"""Bad manifests and inventories: file, line, field, what was expected; exit 2. The example, spoiled in one place."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import pytest
 
 from migrate.errors import DocumentProblems, ExitCode, UsageProblem
 from migrate.inventory import hold_against, read_inventory
-from migrate.stack import read_stack
+from migrate.manifest import read_stack
 
 PLAZA = (Path(__file__).parents[2] / "examples" / "plaza" / "stack.yaml").read_text()
 
@@ -25,6 +25,9 @@ SPOILED = [
     ("    upstream: web\n", "", "services.edge", "needs `port` and `upstream`"),
     ("    upstream: web\n", "    upstream: wep\n", "services.edge.upstream", "no service"),
     ("{secret:session_key}", "{secret:session}", "services.worker.environment.PLAZA_SECRET_KEY", "no secret"),
+    ('site: "http://{edge}/"', 'site: "http://{egde}/"', "site", "no group"),
+    ('url: "http://{edge}/media/"', 'url: "http://{}/media/"', "media.plaza.url", "no group"),
+    ("@{database}:5432", "@{databse}:5432", "services.worker.environment.PLAZA_DATABASE_URL", "no group"),
     ("data: [database, cache]", "data: [database, cash]", "rehearsal.hosts.data.1", "no group"),
     ("name: plaza\n", "name: plaza\nname: again\n", "name", "stands twice"),
     ("buckets:\n", "buckets\n", ":", "not valid YAML"),

@@ -10,11 +10,12 @@ import pytest
 
 from migrate.cli.state import StateFolder
 from migrate.inventory import read_inventory
-from migrate.stack import read_stack
+from migrate.manifest import read_stack
 from tests.drill import PLAZA, cloudexit
 
 HOSTS = """\
 all:
+  vars: {cloudexit_known_hosts: known_hosts}
   children:
     database: {hosts: {one: {ansible_host: 127.0.0.1, ansible_port: 1}}}
     cache: {hosts: {one: {}}}
@@ -31,6 +32,7 @@ def stack(tmp_path: Path) -> Path:
     shutil.copy(PLAZA, tmp_path / "stack.yaml")
     (tmp_path / "inventory").mkdir()
     (tmp_path / "inventory" / "hosts.yml").write_text(HOSTS)
+    (tmp_path / "inventory" / "known_hosts").touch()
     return tmp_path / "stack.yaml"
 
 
@@ -137,7 +139,7 @@ def test_what_is_no_operators_error_is_a_bug_with_its_traceback_in_a_file(stack:
     state = StateFolder.beside(stack, None)
     state.create()
     with sqlite3.connect(state.journal) as broken:
-        broken.execute("CREATE TABLE runs (nothing TEXT)")
+        broken.execute("CREATE TABLE runs (unlike_ours TEXT)")
     done = cloudexit("check", stack)
     assert done.returncode == 1
     file = Path(done.stderr.strip().rsplit("traceback: ", 1)[1])

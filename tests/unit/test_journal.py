@@ -66,9 +66,9 @@ def test_the_second_run_is_told_who_holds_the_lock_and_gets_it_when_the_holder_d
     holder.start()
     try:
         assert ready.wait(30)
-        with pytest.raises(LockHeld, match=rf"process {holder.pid}, since 2\d{{3}}-.*rehearse") as held:
-            with exclusive(tmp_path / "lock", "run"):
-                pass
+        told = rf"process {holder.pid}, since 2\d{{3}}-.*rehearse"
+        with pytest.raises(LockHeld, match=told) as held, exclusive(tmp_path / "lock", "run"):
+            pass
         assert held.value.exit_code == 3
     finally:
         assert holder.pid

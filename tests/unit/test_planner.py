@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from migrate.inventory import Host, Inventory, read_inventory
+from migrate.manifest import read_stack
 from migrate.plan import Effect, Phase, Plan
 from migrate.planner import make_plan
-from migrate.stack import Stack, read_stack
+from migrate.stack import Stack
 
 PLANS = Path(__file__).parent.parent / "plans"
 PLAZA = Path(__file__).parents[2] / "examples" / "plaza" / "stack.yaml"

@@ -85,9 +85,11 @@ def test_a_malformed_record_is_refused_by_key_and_field(change: tuple[str, str],
     assert held.value.where == "backups/key.json" and held.value.exit_code is ExitCode.GATE
 
 
-def test_a_snapshot_record_may_leave_out_expiring_keys() -> None:
+def test_a_snapshot_record_needs_its_keys() -> None:
     text = '{"taken_at": "2026-11-20T12:00:00Z", "bytes": 1, "sha256": "%s", "keys": 5}' % ("b" * 64)
-    assert parse_record(text.encode(), SnapshotRecord, "here").expires is None
+    assert parse_record(text.encode(), SnapshotRecord, "here").keys == 5
+    with pytest.raises(GateHeld, match="malformed: keys: "):
+        parse_record(text.replace('"keys"', '"kyes"').encode(), SnapshotRecord, "here")
 
 
 def test_bytes_are_held_against_the_record(archive: Archive) -> None:

@@ -1,12 +1,14 @@
 """What is lost if the old home ends now: as counts, as a time, and honestly unknown."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 
 import pytest
 
 from migrate.check import Verdict
 from migrate.cutover.lag import LagMeasured, PsqlSource, measure
 from migrate.errors import GateHeld, OutsideProblem, Unreachable
+from migrate.restore.artifacts import ArtifactRecord
 from migrate.restore.proof import keep_proof, read_watermarks
 from migrate.restore.rewrite import prepare_bookkeeping
 from migrate.restore.server import Server
@@ -26,6 +28,17 @@ def test_missing_rows_and_the_window_of_loss() -> None:
     assert [(t.table, t.rows_missing, t.newest_missing) for t in lag.tables] == [
         ("posts", 2, T % 30), ("likes", 5, T % 45), ("users", 0, None),
     ]  # fmt: skip
+
+
+def test_the_window_begins_at_the_dump_where_nobody_wrote_before_it() -> None:
+    source, target = {"posts": Watermark(12, T % 30)}, {"posts": Watermark(10, T % 1)}
+    lag = measure(source, target, datetime.fromisoformat(T % 25))
+    assert (lag.seconds, lag.whole_until) == (5.0, T % 25)
+
+
+def test_a_missing_write_from_before_the_dump_is_not_argued_away() -> None:
+    source, target = {"posts": Watermark(12, T % 30)}, {"posts": Watermark(10, T % 1)}
+    assert measure(source, target, datetime.fromisoformat(T % 31)).seconds == 29.0
 
 
 def test_nothing_missing_is_no_window() -> None:
@@ -67,7 +80,8 @@ class Source:
 
 
 STEP = step_for("plaza")
-MARK = """COMMENT ON DATABASE plaza IS '{"cloudexit": {"sha256": "abc", "dump": "d", "loaded_at": "t"}}'"""
+DUMP = "ab" * 32
+MARK = f"""COMMENT ON DATABASE plaza IS '{{"cloudexit": {{"sha256": "{DUMP}", "dump": "d", "loaded_at": "t"}}}}'"""
 
 
 @pytest.fixture
@@ -79,7 +93,8 @@ def server(postgresql: PrivatePostgresql, local_hosts: LocalHosts) -> Server:
     )
     server = Server(local_hosts, inventory_of_one().hosts["here"], postgresql.port)
     prepare_bookkeeping(server, "plaza", "plaza")
-    keep_proof(server, "plaza", "abc", [], read_watermarks(server, "plaza", {"posts": "created_at"}))
+    record = ArtifactRecord(taken_at=datetime.fromisoformat(T % 22), bytes=1, sha256=DUMP)
+    keep_proof(server, "plaza", record, [], read_watermarks(server, "plaza", {"posts": "created_at"}))
     postgresql.execute("plaza", "INSERT INTO posts VALUES (now())")
     return server
 
@@ -91,8 +106,8 @@ def measuring(server: Server, source: Source | None) -> LagMeasured:
 def test_the_target_is_what_was_proved_not_what_the_app_wrote_since(server: Server) -> None:
     outcome = measuring(server, Source({"posts": Watermark(5, T % 32)})).apply(STEP, CONTEXT)
     lag = outcome.detail["lag"]
-    assert (lag["rows_missing"], lag["seconds"]) == (3, 12.0)
-    assert outcome.checks[0].verdict is Verdict.PASS and "3 rows over 12.0 s" in outcome.checks[0].detail
+    assert (lag["rows_missing"], lag["seconds"]) == (3, 10.0)
+    assert outcome.checks[0].verdict is Verdict.PASS and "3 rows over 10.0 s" in outcome.checks[0].detail
 
 
 @pytest.mark.parametrize("source", [None, Source(Unreachable("switched off"))])
@@ -122,8 +137,6 @@ def test_without_a_proof_nothing_can_be_compared(server: Server, postgresql: Pri
 
 
 def test_a_measurement_of_a_moment_that_is_gone_stands(server: Server) -> None:
-    from dataclasses import replace
-
     action = measuring(server, None)
     assert action.verify(STEP, CONTEXT) is Verdict.UNKNOWN
     assert action.verify(STEP, replace(CONTEXT, previous={"lag": {"rows_missing": 1}})) is Verdict.PASS

@@ -11,8 +11,9 @@ import pytest
 
 from migrate.check import CheckResult, Severity, Verdict
 from migrate.inventory import Host
+from migrate.manifest import read_stack
 from migrate.ports import Completed
-from migrate.stack import Stack, read_stack
+from migrate.stack import Stack
 from migrate.target.hostfacts import HostFacts, Listener, observe, read_answer
 from migrate.target.preflight import judge
 

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from migrate.errors import UsageProblem
-from migrate.inventory import Host, Inventory
+from migrate.inventory import Host, Inventory, hold_against, read_inventory
+from migrate.manifest import read_stack
 from migrate.secret import Secret, Secrets
-from migrate.stack import Stack, read_stack
+from migrate.stack import Stack
 from migrate.target.playbooks import playbooks_digest, playbooks_folder
 from migrate.target.variables import (
     environment_file,
@@ -241,3 +242,12 @@ def test_the_digest_of_the_playbooks_follows_every_file(tmp_path: Path) -> None:
     target = copy / "roles" / "firewall" / "templates" / "nftables.conf.j2"
     target.write_text(target.read_text() + "\n")
     assert playbooks_digest(copy) != before
+
+
+def test_the_example_inventory_fits_the_example_app(stack: Stack) -> None:
+    inventory = read_inventory(Path(__file__).parents[2] / "inventories" / "example")
+    hold_against(stack, inventory)
+    hosts, _ = told(stack, inventory)
+    assert hosts["edge1"]["edge"]["upstream"] == ["192.0.2.13:8000", "192.0.2.14:8000"]
+    assert hosts["app2"]["firewall"]["ssh_port"] == 2222
+    assert hosts["db1"]["postgresql"]["clients"] == ["192.0.2.13/32", "192.0.2.14/32"]

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
@@ -54,11 +54,11 @@ def quick_folder() -> Path | None:
     return memory if there and shutil.disk_usage(memory).free > QUICK_BYTES else None
 
 
-def run_quietly(folder: Path, command: list[str | Path]) -> None:
+def run_quietly(folder: Path, command: Sequence[str | Path]) -> None:
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=folder, timeout=60)
 
 
-def as_postgres() -> list[str]:
+def as_postgres() -> list[str | Path]:
     """PostgreSQL refuses to run as root."""
     return ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
 
@@ -92,24 +92,9 @@ def redis_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     if program is None:
         pytest.skip("redis-server is not installed (Debian: redis-server)")
     folder, port = tmp_path_factory.mktemp("redis"), free_port()
-    server = subprocess.Popen(
-        [
-            program,
-            "--port",
-            str(port),
-            "--bind",
-            "127.0.0.1",
-            "--dir",
-            folder,
-            "--repl-diskless-sync-delay",
-            "0",
-            "--save",
-            "",
-            "--requirepass",
-            PASSWORD,
-        ],
-        stdout=subprocess.DEVNULL,
-    )
+    settings = f"port {port}\nbind 127.0.0.1\ndir {folder}\nsave ''\nrepl-diskless-sync-delay 0\n"
+    (folder / "redis.conf").write_text(f'{settings}requirepass "{PASSWORD}"\n')
+    server = subprocess.Popen([program, folder / "redis.conf"], stdout=subprocess.DEVNULL)
     deadline = time.monotonic() + START_SECONDS
     with redis.Redis(port=port, password=PASSWORD) as client:
         while True:
@@ -138,7 +123,7 @@ def s3_endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     keys = {"AWS_ACCESS_KEY_ID": "plaza-tests", "AWS_SECRET_ACCESS_KEY": "secret-of-the-tests"}
     environment = {"PATH": os.environ["PATH"], "RCLONE_CONFIG": "/dev/null"}
     environment["RCLONE_AUTH_KEY"] = f'"{",".join(keys.values())}"'
-    command = [program, "serve", "s3", root, "--addr", f"127.0.0.1:{port}"]
+    command: list[str | Path] = [program, "serve", "s3", root, "--addr", f"127.0.0.1:{port}"]
     server = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
     with pytest.MonkeyPatch.context() as patch:
         for name, value in keys.items():
@@ -162,15 +147,21 @@ def wait_for_port(port: int) -> None:
 
 
 @pytest.fixture(scope="session")
-def pristine(database_server: str, redis_port: int, tmp_path_factory: pytest.TempPathFactory) -> Pristine:
+def media_folder() -> Iterator[Path]:
+    """Where the pictures of the small community are put back before every test."""
+    with tempfile.TemporaryDirectory(prefix="plaza-tests-", dir=quick_folder()) as name:
+        yield Path(name)
+
+
+@pytest.fixture(scope="session")
+def pristine(database_server: str, redis_port: int, media_folder: Path) -> Pristine:
     """Fill a database once; Redis knows nothing of it."""
-    folder = tmp_path_factory.mktemp("media")
     with psycopg.connect(f"{database_server}/postgres", autocommit=True) as connection:
         connection.execute("CREATE DATABASE plaza TEMPLATE template0")
     settings = Settings(
         database_url=f"{database_server}/plaza",
         redis_url=f"redis://:{quote(PASSWORD)}@127.0.0.1:{redis_port}/0",
-        media_store=(folder / "live").as_uri(),
+        media_store=(media_folder / "live").as_uri(),
         media_url="https://media.old.example/",
         secret_key="for tests only",
     )
@@ -180,8 +171,8 @@ def pristine(database_server: str, redis_port: int, tmp_path_factory: pytest.Tem
     backends.close()
     with psycopg.connect(settings.database_url) as connection:
         rows = {table: copied_out(connection, table) for table in COLUMNS}
-    (folder / "live").rename(folder / "kept")
-    return Pristine(settings, rows, folder / "kept", folder / "live")
+    kept = (media_folder / "live").rename(media_folder / "kept")
+    return Pristine(settings, rows, kept, media_folder / "live")
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from typing import Any
 import psycopg
 import redis
 from PIL import Image
+from werkzeug.test import TestResponse
 
 from plaza.community.loading import COLUMNS
 from plaza.settings import Settings
@@ -59,6 +60,11 @@ class Pristine:
                 if COLUMNS[table].startswith("id "):
                     sequence = f"pg_get_serial_sequence('{table}', 'id')"
                     connection.execute(f"SELECT setval({sequence}, coalesce(max(id), 0) + 1, false) FROM {table}")  # noqa: S608
+
+
+def document(answer: TestResponse) -> Any:  # noqa: ANN401
+    """The JSON in an answer."""
+    return answer.json
 
 
 def copied_out(connection: psycopg.Connection[Any], table: str) -> bytes:
@@ -115,6 +121,6 @@ def webdav_server(root: Path) -> Iterator[str]:
     """Serve `root`; give the location for PLAZA_MEDIA_STORE, password included."""
     handler = type("Handler", (WebDavHandler,), {"root": root})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         yield f"http://media:p%40ss%2Fword@127.0.0.1:{server.server_port}/plaza-media/"
         server.shutdown()

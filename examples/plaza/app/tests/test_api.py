@@ -12,24 +12,24 @@ from werkzeug.test import TestResponse
 from plaza import people, sessions
 from plaza.backends import Backends
 from plaza.settings import Settings
-from support import DEMO_PASSWORD, Pristine, jpeg
+from support import DEMO_PASSWORD, Pristine, document, jpeg
 
 
 def sign_in(client: FlaskClient, username: str = "ada") -> dict[str, str]:
     answer = client.post("/api/session", json={"username": username, "password": DEMO_PASSWORD})
     assert answer.status_code == 201, answer.text
-    return {"Authorization": f"Bearer {answer.json['token']}"}
+    return {"Authorization": f"Bearer {document(answer)['token']}"}
 
 
 def publish(client: FlaskClient, headers: dict[str, str], **fields: object) -> dict[str, Any]:
     answer = client.post("/api/posts", headers=headers, data=fields)
     assert answer.status_code == 201, answer.text
-    post: dict[str, Any] = answer.json["post"]
+    post: dict[str, Any] = document(answer)["post"]
     return post
 
 
 def message(answer: TestResponse) -> str:
-    text: str = answer.json["error"]["message"]
+    text: str = document(answer)["error"]["message"]
     return text
 
 
@@ -37,7 +37,7 @@ def test_a_wrong_password_and_an_unknown_name_get_the_same_answer(client: FlaskC
     wrong = client.post("/api/session", json={"username": "ada", "password": "wrong"})
     unknown = client.post("/api/session", json={"username": "nobody_here", "password": "wrong"})
     assert wrong.status_code == unknown.status_code == 401
-    assert wrong.json == unknown.json
+    assert document(wrong) == document(unknown)
 
 
 def test_guessing_ends(client: FlaskClient) -> None:
@@ -63,7 +63,7 @@ def test_a_cheap_hash_becomes_a_strong_one_at_sign_in(client: FlaskClient, backe
 
 def test_a_session_ends_when_it_is_told_to(client: FlaskClient) -> None:
     headers = sign_in(client)
-    assert client.get("/api/me", headers=headers).json["user"]["username"] == "ada"
+    assert document(client.get("/api/me", headers=headers))["user"]["username"] == "ada"
     assert client.delete("/api/session", headers=headers).status_code == 204
     assert client.get("/api/me", headers=headers).status_code == 401
 
@@ -90,10 +90,10 @@ def test_signing_up(client: FlaskClient) -> None:
     fields = {"username": "New_One", "display_name": "Ναυσικά", "password": "long enough it is"}
     answer = client.post("/api/users", json=fields)
     assert answer.status_code == 201
-    assert answer.json["user"]["username"] == "new_one"
+    assert document(answer)["user"]["username"] == "new_one"
     assert client.post("/api/users", json=fields).status_code == 422
-    timeline = client.get("/api/timeline", headers={"Authorization": f"Bearer {answer.json['token']}"})
-    assert timeline.json == {"posts": [], "next_before": None}
+    timeline = client.get("/api/timeline", headers={"Authorization": f"Bearer {document(answer)['token']}"})
+    assert document(timeline) == {"posts": [], "next_before": None}
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_posting_with_an_image(client: FlaskClient, backends: Backends, settings
     assert image["thumbnail_url"] is None
     assert image["alt_text"] == "a wall"
     assert len(backends.media.get(image["key"])) == image["bytes"]
-    tagged = client.get("/api/tags/bread?limit=1", headers=sign_in(client)).json["posts"]
+    tagged = document(client.get("/api/tags/bread?limit=1", headers=sign_in(client)))["posts"]
     assert tagged[0]["id"] == post["id"]
 
 
@@ -120,7 +120,7 @@ def test_texts_come_back_as_they_were_written(client: FlaskClient) -> None:
     body = "cafe\u0301 ≠ café, 👩🏽‍🌾 صباح الخير <b>&amp;"
     headers = sign_in(client)
     post = publish(client, headers, body=body)
-    assert client.get(f"/api/posts/{post['id']}", headers=headers).json["post"]["body"] == body
+    assert document(client.get(f"/api/posts/{post['id']}", headers=headers))["post"]["body"] == body
 
 
 @pytest.mark.parametrize("fields", [{"body": "  "}, {"body": "x" * 2001}, {"body": "x", "reply_to": "first"}])
@@ -130,10 +130,10 @@ def test_posts_that_cannot_be(client: FlaskClient, fields: dict[str, str]) -> No
 
 def test_what_is_no_picture_leaves_nothing_behind(client: FlaskClient, backends: Backends) -> None:
     headers = sign_in(client)
-    newest = client.get("/api/posts?limit=1", headers=headers).json["posts"][0]["id"]
+    newest = document(client.get("/api/posts?limit=1", headers=headers))["posts"][0]["id"]
     answer = client.post("/api/posts", headers=headers, data={"body": "x", "image": (BytesIO(b"MZ"), "virus.jpg")})
     assert answer.status_code == 422
-    assert client.get("/api/posts?limit=1", headers=headers).json["posts"][0]["id"] == newest
+    assert document(client.get("/api/posts?limit=1", headers=headers))["posts"][0]["id"] == newest
 
 
 def test_replies_likes_and_notifications(client: FlaskClient, backends: Backends) -> None:
@@ -143,7 +143,7 @@ def test_replies_likes_and_notifications(client: FlaskClient, backends: Backends
     path = f"/api/posts/{post['id']}"
     for _ in range(2):
         assert client.put(f"{path}/like", headers=grace).status_code == 204
-    found = client.get(path, headers=grace).json
+    found = document(client.get(path, headers=grace))
     assert (found["post"]["likes"], found["post"]["liked"], found["post"]["replies"]) == (1, True, 1)
     assert [other["id"] for other in found["replies"]] == [reply["id"]]
     with backends.database.connection() as connection:
@@ -152,7 +152,7 @@ def test_replies_likes_and_notifications(client: FlaskClient, backends: Backends
         ).fetchall()
     assert [row["kind"] for row in kinds] == ["like", "reply"]
     client.delete(f"{path}/like", headers=grace)
-    assert client.get(path, headers=grace).json["post"]["likes"] == 0
+    assert document(client.get(path, headers=grace))["post"]["likes"] == 0
 
 
 def test_only_the_author_deletes_a_post(client: FlaskClient) -> None:
@@ -168,17 +168,19 @@ def test_following_changes_the_timeline(client: FlaskClient) -> None:
     stranger = publish(client, sign_in(client, "alan"), body="From a stranger")
     with_follow = client.put("/api/users/alan/follow", headers=headers)
     assert with_follow.status_code == 204
-    assert stranger["id"] in [post["id"] for post in client.get("/api/timeline", headers=headers).json["posts"]]
+    assert stranger["id"] in [post["id"] for post in document(client.get("/api/timeline", headers=headers))["posts"]]
     client.delete("/api/users/alan/follow", headers=headers)
-    assert stranger["id"] not in [post["id"] for post in client.get("/api/timeline", headers=headers).json["posts"]]
+    assert stranger["id"] not in [
+        post["id"] for post in document(client.get("/api/timeline", headers=headers))["posts"]
+    ]
     assert client.put("/api/users/zoe/follow", headers=headers).status_code == 422
 
 
 def test_pages_of_a_timeline_neither_overlap_nor_leave_gaps(client: FlaskClient) -> None:
     headers = sign_in(client)
-    whole = [post["id"] for post in client.get("/api/timeline?limit=60", headers=headers).json["posts"]]
-    first = client.get("/api/timeline?limit=25", headers=headers).json
-    second = client.get(f"/api/timeline?limit=25&before={first['next_before']}", headers=headers).json
+    whole = [post["id"] for post in document(client.get("/api/timeline?limit=60", headers=headers))["posts"]]
+    first = document(client.get("/api/timeline?limit=25", headers=headers))
+    second = document(client.get(f"/api/timeline?limit=25&before={first['next_before']}", headers=headers))
     assert [post["id"] for post in first["posts"] + second["posts"]] == whole[:50]
 
 

@@ -91,7 +91,7 @@ def test_a_snapshot_loads_with_as_many_keys_as_its_record_says(
     program = shutil.which("redis-server")
     assert program is not None
     socket = tmp_path / "redis.sock"
-    command = [
+    command: list[str | Path] = [
         program,
         "--port",
         "0",

@@ -191,7 +191,7 @@ def test_after_a_restore_the_worker_does_what_the_older_snapshot_lacks(worker: W
     lost = publish(backends, image=jpeg())
     backends.cache.flushdb()
     for key, value in snapshot.items():
-        backends.cache.restore(key, 0, value)
+        backends.cache.restore(key, 0, value or b"")
     assert lost not in home(backends, GRACE)
     assert catch_up(backends) == 2
     drain(worker)
