@@ -24,14 +24,12 @@ WHEN = 1_767_225_600  # 2026-01-01T00:00:00Z
 START_SECONDS = 10.0
 
 CONFIGURATION = """
-daemon off; worker_processes {workers}; worker_rlimit_nofile 100000; pid {work}/nginx.pid;
-error_log {work}/error.log warn; user root;
+daemon off; worker_processes {workers}; pid {work}/nginx.pid; error_log {work}/error.log warn; user root;
 events {{ worker_connections 4096; }}
 http {{
   access_log off; sendfile on; tcp_nopush on; tcp_nodelay on; keepalive_requests 10000000; keepalive_timeout 120;
   client_body_temp_path {work}/tmp1; proxy_temp_path {work}/tmp2; fastcgi_temp_path {work}/tmp3;
   uwsgi_temp_path {work}/tmp4; scgi_temp_path {work}/tmp5;
-  open_file_cache max=50000 inactive=600s; open_file_cache_valid 600s;
   map_hash_max_size 262144; map_hash_bucket_size 256;
   map $args $page {{ default page-0; "~continuation-token=([0-9]+)" page-$1; }}
   map $uri $object_etag {{ include {work}/etags; }}
