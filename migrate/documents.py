@@ -35,32 +35,47 @@ class Document:
         return UsageProblem(what, where=self.where(field), expected=expected, hint=hint)
 
 
-def read_yaml(path: Path) -> Document:
-    """Reads one YAML document. Raises UsageProblem: missing, unreadable, not YAML, or a key that stands twice."""
+MANIFEST_HINT = "name the manifest, or make one: cloudexit init DIR"
+
+
+def read_yaml(path: Path, hint: str = MANIFEST_HINT) -> Document:
+    """Reads one YAML document; `hint` says what to do when it is missing.
+
+    Raises UsageProblem: missing, unreadable, not YAML, a key that stands twice, or an anchor that contains itself.
+    """
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError as fault:
-        raise UsageProblem(
-            "no such file", where=str(path), hint="name the manifest, or make one: cloudexit init DIR"
-        ) from fault
+        raise UsageProblem("no such file", where=str(path), hint=hint) from fault
     except (OSError, UnicodeDecodeError) as fault:
         raise UsageProblem(f"cannot be read: {fault}", where=str(path), expected="a UTF-8 YAML file") from fault
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
+        lines: dict[FieldPath, int] = {(): 1}
+        if root is not None:
+            _note_lines(root, (), lines, path, ())
         content = yaml.safe_load(text)
+    except RecursionError as fault:
+        raise UsageProblem("nested too deeply", where=str(path), expected="a YAML document of a few levels") from fault
     except yaml.YAMLError as fault:
         mark = getattr(fault, "problem_mark", None)
         where = f"{path}:{mark.line + 1}" if mark else str(path)
         raise UsageProblem(
             f"not valid YAML: {getattr(fault, 'problem', fault)}", where=where, expected="one YAML document"
         ) from fault
-    lines: dict[FieldPath, int] = {(): 1}
-    if root is not None:
-        _note_lines(root, (), lines, path)
     return Document(path, content, lines)
 
 
-def _note_lines(node: yaml.Node, field: FieldPath, lines: dict[FieldPath, int], path: Path) -> None:
+def _note_lines(
+    node: yaml.Node, field: FieldPath, lines: dict[FieldPath, int], path: Path, above: tuple[int, ...]
+) -> None:
+    if id(node) in above:
+        raise UsageProblem(
+            "this anchor contains itself",
+            where=f"{path}:{lines.get(field, 1)}: {'.'.join(map(str, field)) or 'document'}",
+            expected="an alias to something that does not contain the alias",
+        )
+    above = (*above, id(node))
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
             inner = (*field, key.value)
@@ -71,11 +86,11 @@ def _note_lines(node: yaml.Node, field: FieldPath, lines: dict[FieldPath, int], 
                     expected=f"one entry; the first is on line {lines[inner]}",
                 )
             lines[inner] = key.start_mark.line + 1
-            _note_lines(value, inner, lines, path)
+            _note_lines(value, inner, lines, path, above)
     elif isinstance(node, yaml.SequenceNode):
         for index, value in enumerate(node.value):
             lines[(*field, index)] = value.start_mark.line + 1
-            _note_lines(value, (*field, index), lines, path)
+            _note_lines(value, (*field, index), lines, path, above)
 
 
 def validate(document: Document, model: type[Model]) -> Model:

@@ -1,6 +1,8 @@
 """Failures an operator must tell apart, each with its exit code; the codes are a contract."""
 
+from collections.abc import Sequence
 from enum import IntEnum
+from typing import Any
 
 
 class ExitCode(IntEnum):
@@ -20,6 +22,10 @@ class CloudexitError(Exception):
     """
 
     exit_code: ExitCode = ExitCode.BUG
+    checks: Sequence[Any] = ()
+    """Results of checks (check.CheckResult) that were made before it failed; the report shows them."""
+    reported = False
+    """Whether the document that `--json` promises stands on standard output already."""
 
     def __init__(self, what: str, *, where: str = "", expected: str = "", hint: str = "") -> None:
         super().__init__(what)

@@ -1,5 +1,7 @@
 """Where the app goes: hosts, groups and addresses, read from an Ansible inventory in YAML."""
 
+import ipaddress
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +12,11 @@ from migrate.errors import DocumentProblems, UsageProblem
 from migrate.plan import digest_of
 from migrate.stack import Stack
 
+INVENTORY_HINT = "name the inventory: -i inventory/hosts.yml, or make one: cloudexit init DIR"
+FILES_EXPECTED = {
+    "ansible_ssh_private_key_file": "the private key that signs in; leave it out to use the keys of the ssh agent",
+    "cloudexit_known_hosts": "the hosts' own keys, pinned: ssh-keyscan ADDRESS, compared with the console",
+}
 GROUP_KEYS = {"hosts", "children", "vars"}
 
 
@@ -33,6 +40,26 @@ class Inventory:
     path: Path
     hosts: Mapping[str, Host]
     variables: Mapping[str, Any] = field(default_factory=dict)
+    merged: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Host -> all its variables, those of its groups among them."""
+    document: Document | None = field(default=None, compare=False, repr=False)
+    fields: Mapping[str, FieldPath] = field(default_factory=dict, compare=False, repr=False)
+    """Host -> where it stands in the document."""
+
+    def where(self, field_path: FieldPath) -> str:
+        """`file:line: field`, or the file alone for an inventory that was not read from one."""
+        return self.document.where(field_path) if self.document else str(self.path)
+
+    def where_of_host(self, name: str, variable: str = "") -> str:
+        """`file:line: field` of a host, or of a variable wherever in the file it was set for the host."""
+        own = self.fields.get(name, ("all",))
+        lines = self.document.lines if self.document else {}
+        parents = [own[:length] for length in range(len(own), 0, -1)] if variable else []
+        for parent in parents:
+            for candidate in ((*parent, variable), (*parent, "vars", variable)):
+                if candidate in lines:
+                    return self.where(candidate)
+        return self.where(own)
 
     def group(self, name: str) -> list[Host]:
         """Hosts of a group, in the inventory's order."""
@@ -44,16 +71,26 @@ class Inventory:
 
     @property
     def digest(self) -> str:
-        return digest_of(
-            {h.name: [h.address, sorted(h.groups), h.user, h.port] for h in self.hosts.values()},
-        )
+        """Covers how each host is reached and everything that Ansible is told of it."""
+        told = {
+            h.name: [h.address, sorted(h.groups), h.user, h.port, self.merged.get(h.name, {})]
+            for h in self.hosts.values()
+        }
+        # Keys that are no text (1: …, a date) are no JSON: texts throughout, so that they can be sorted.
+        return digest_of(json.loads(json.dumps(_with_text_keys(told), default=str)))
+
+
+def _with_text_keys(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _with_text_keys(inner) for key, inner in value.items()}
+    return [_with_text_keys(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
 def read_inventory(path: Path) -> Inventory:
     """Reads a static YAML inventory (a file, or hosts.yml in a folder); raises UsageProblem with file and line."""
     if path.is_dir():
         path = path / "hosts.yml"
-    document = read_yaml(path)
+    document = read_yaml(path, INVENTORY_HINT)
     content = document.content
     if not isinstance(content, dict) or not isinstance(content.get("all"), dict):
         raise document.problem((), "no group `all`", expected="an Ansible inventory in YAML: all: {hosts, children}")
@@ -63,28 +100,58 @@ def read_inventory(path: Path) -> Inventory:
         raise DocumentProblems(reader.problems)
     if not reader.hosts:
         raise document.problem(("all",), "no hosts", expected="at least one host with ansible_host")
-    return Inventory(path, {name: reader.host(name) for name in reader.hosts}, content["all"].get("vars") or {})
+    reader.problems.extend(problem for name in reader.hosts for problem in reader.faults(name))
+    if reader.problems:
+        raise DocumentProblems(reader.problems)
+    hosts = {name: reader.host(name) for name in reader.hosts}
+    return Inventory(path, hosts, content["all"].get("vars") or {}, reader.hosts, document, reader.fields)
 
 
 def hold_against(stack: Stack, inventory: Inventory) -> None:
-    """Raises UsageProblem where a group that the stack needs has no host, or a host is in no such group."""
-    needed = stack.groups()
+    """Raises DocumentProblems: a group that the stack needs has no host, a host is in none, two have one address."""
+    problems = list(_misfits(stack.groups(), inventory))
+    if problems:
+        raise DocumentProblems(problems)
+
+
+def _misfits(needed: list[str], inventory: Inventory) -> Iterator[UsageProblem]:
     for group in needed:
         if not inventory.group(group):
-            raise UsageProblem(
+            yield UsageProblem(
                 f"the group {group!r} has no host",
-                where=str(inventory.path),
+                where=inventory.where(("all", "children", group)),
                 expected=f"at least one host in each of: {', '.join(needed)}",
                 hint=f"add a host under children.{group}.hosts",
             )
+    holders: dict[str, str] = {}
     for host in inventory.hosts.values():
         if not set(host.groups) & set(needed):
-            raise UsageProblem(
+            yield UsageProblem(
                 f"the host {host.name!r} is in no group of the stack",
-                where=str(inventory.path),
+                where=inventory.where_of_host(host.name),
                 expected=f"one of: {', '.join(needed)}",
                 hint="add it to a group, or take it out",
             )
+        first = holders.setdefault(host.address, host.name)
+        if first != host.name:
+            yield UsageProblem(
+                f"the hosts {first!r} and {host.name!r} have one address: {host.address}",
+                where=inventory.where_of_host(host.name, "ansible_host"),
+                expected="an address of its own for each host; one host may be in several groups",
+            )
+
+
+def require_files(inventory: Inventory) -> None:
+    """Raises DocumentProblems where a private key or known_hosts that the inventory names is not there."""
+    problems: dict[str, UsageProblem] = {}
+    for host in inventory.hosts.values():
+        named = (("ansible_ssh_private_key_file", host.private_key), ("cloudexit_known_hosts", host.known_hosts))
+        for variable, file in named:
+            if file and not file.is_file():
+                where = inventory.where_of_host(host.name, variable)
+                problems[where] = UsageProblem(f"no such file: {file}", where=where, expected=FILES_EXPECTED[variable])
+    if problems:
+        raise DocumentProblems(list(problems.values()))
 
 
 class _Reader:
@@ -133,20 +200,49 @@ class _Reader:
             return {}
         return value
 
+    def faults(self, name: str) -> Iterator[UsageProblem]:
+        """What makes a host unreachable by its variables."""
+        variables = self.hosts[name]
+        if "[" in name:
+            yield self._fault(name, "", "a range of hosts is not supported", "write them out, one by one")
+            return
+        address = variables.get("ansible_host")
+        if address is None or address == "":
+            yield self._fault(name, "ansible_host", f"the host {name!r} has no address", "ansible_host: an IP address")
+        elif not _is_address(address):
+            yield self._fault(name, "ansible_host", f"no address: {address!r}", "an IP address: firewalls need numbers")
+        port = variables.get("ansible_port", 22)
+        if isinstance(port, bool) or not isinstance(port, int) or not 1 <= port <= 65535:
+            yield self._fault(name, "ansible_port", f"no port: {port!r}", "a number from 1 to 65535")
+        connection = variables.get("ansible_connection", "ssh")
+        if connection != "ssh":
+            yield self._fault(
+                name, "ansible_connection", f"hosts are reached by ssh alone, not by {connection!r}", "ssh"
+            )
+
+    def _fault(self, name: str, variable: str, what: str, expected: str) -> UsageProblem:
+        known = Inventory(self.document.path, {}, document=self.document, fields=self.fields)
+        return UsageProblem(what, where=known.where_of_host(name, variable), expected=expected)
+
     def host(self, name: str) -> Host:
         variables = self.hosts[name]
-        port = variables.get("ansible_port", 22)
-        if not isinstance(port, int):
-            raise self.document.problem((*self.fields[name], "ansible_port"), "no port", expected="a number")
         return Host(
             name=name,
-            address=str(variables.get("ansible_host", name)),
+            address=str(variables["ansible_host"]),
             groups=tuple(dict.fromkeys(g for g in self.groups[name] if g != "all")),
             user=str(variables.get("ansible_user", "root")),
-            port=port,
+            port=variables.get("ansible_port", 22),
             private_key=_path(variables, "ansible_ssh_private_key_file", self.document.path.parent),
             known_hosts=_path(variables, "cloudexit_known_hosts", self.document.path.parent),
         )
+
+
+def _is_address(value: object) -> bool:
+    try:
+        ipaddress.ip_address(str(value))
+    except ValueError:
+        return False
+    return True
 
 
 def _path(variables: Mapping[str, Any], key: str, folder: Path) -> Path | None:

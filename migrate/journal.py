@@ -15,7 +15,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from migrate.errors import LockHeld
+from migrate.errors import LockHeld, UsageProblem
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS runs (
@@ -69,14 +69,28 @@ class Journal:
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
         self.path = path
         self._lock = threading.Lock()
+        if not read_only:
+            path.touch(mode=0o600)
         target = f"file:{path}?mode=ro" if read_only else str(path)
         self._connection = sqlite3.connect(
             target, uri=read_only, check_same_thread=False, isolation_level=None, timeout=30
         )
+        try:
+            self._prepare(read_only)
+        except sqlite3.DatabaseError as fault:
+            raise UsageProblem(
+                f"the journal cannot be read: {fault}",
+                where=str(path),
+                expected="a journal that cloudexit wrote",
+                hint="move the file away: steps are looked at again, and what is there is not done twice",
+            ) from fault
+
+    def _prepare(self, read_only: bool) -> None:
         if not read_only:
             self._connection.execute("PRAGMA journal_mode=WAL")
             self._connection.execute("PRAGMA synchronous=FULL")
             self._connection.executescript(SCHEMA)
+        self._connection.execute("SELECT command, plan_digest, outcome FROM runs LIMIT 1")
 
     def close(self) -> None:
         self._connection.close()

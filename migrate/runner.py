@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from migrate.action import Action, Outcome, Recalling, StepContext
-from migrate.check import ChecksHeld, Verdict
+from migrate.check import Verdict
 from migrate.errors import CloudexitError, GateHeld, Interrupted
 from migrate.journal import Event, Journal, Run
 from migrate.plan import Effect, Plan, Step
@@ -137,10 +137,8 @@ def carry_out(step: Step, action: Action, context: StepContext) -> StepEnd:
         outcome = action.apply(step, context)
         if step.effect is not Effect.READ:
             _observe_effect(step, action, replace(context, previous=outcome.detail))
-    except ChecksHeld as held:
-        return end(Event.FAILED, Outcome(checks=held.checks), held)
     except CloudexitError as error:
-        return end(Event.FAILED, Outcome(), error)
+        return end(Event.FAILED, Outcome(checks=tuple(error.checks)), error)
     return end(Event.DONE, outcome)
 
 

@@ -6,6 +6,8 @@ import secrets as entropy
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from migrate.errors import UsageProblem
+
 GENERATED_BYTES = 24
 
 
@@ -56,13 +58,38 @@ class Secrets(Mapping[str, Secret]):
 
 
 def load_or_generate(path: Path, names: Iterable[str], given: Mapping[str, str]) -> Secrets:
-    """The secrets `names`: given ones first, then those kept in `path`, the rest generated and kept there (0600)."""
-    kept: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
+    """The secrets `names`: given ones first, then those kept in `path`, the rest generated and kept there (0600).
+
+    Raises UsageProblem where the file cannot be read as secrets; new ones are never generated over it.
+    """
+    kept = _kept(path)
     missing = [name for name in names if name not in given and name not in kept]
     if missing:
         kept.update({name: entropy.token_urlsafe(GENERATED_BYTES) for name in missing})
         _write_private(path, json.dumps(kept, indent=1, sort_keys=True))
     return Secrets({name: Secret(given.get(name) or kept[name]) for name in names})
+
+
+def _kept(path: Path) -> dict[str, str]:
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as fault:
+        # The fault's text may quote the file: only its kind is told.
+        raise _no_secrets(path, type(fault).__name__) from None
+    if not isinstance(document, dict) or not all(isinstance(value, str) and value for value in document.values()):
+        raise _no_secrets(path, "not names with texts")
+    return document
+
+
+def _no_secrets(path: Path, reason: str) -> UsageProblem:
+    return UsageProblem(
+        f"the file of secrets cannot be read: {reason}",
+        where=str(path),
+        expected="a JSON object: secret's name -> its value",
+        hint="put back a copy of the file: the hosts carry these secrets, so new ones are not generated over it",
+    )
 
 
 def _write_private(path: Path, text: str) -> None:

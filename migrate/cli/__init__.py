@@ -71,7 +71,7 @@ def _exit_code() -> int:
 
 def _show(error: CloudexitError) -> None:
     sys.stderr.write(f"{error}\n")
-    if "--json" in sys.argv[1:]:
+    if "--json" in sys.argv[1:] and not error.reported:
         Output().document(error.as_document())
 
 
@@ -79,12 +79,19 @@ def _report_bug(bug: Exception) -> int:
     usage_exit = getattr(bug, "exit_code", None)
     if hasattr(bug, "format_message") and usage_exit is not None:
         bug.show()  # type: ignore[attr-defined]
+        _document("UsageProblem", int(usage_exit), str(bug.format_message()))
         return int(usage_exit)
     descriptor, name = tempfile.mkstemp(prefix="cloudexit-traceback-", suffix=".txt")
     with os.fdopen(descriptor, "w") as stream:
         traceback.print_exception(bug, file=stream)
     sys.stderr.write(f"an unexpected error, which is a bug: {type(bug).__name__}\n  traceback: {Path(name)}\n")
+    _document("Bug", int(ExitCode.BUG), f"{type(bug).__name__}; traceback: {name}")
     return int(ExitCode.BUG)
+
+
+def _document(error: str, exit_code: int, what: str) -> None:
+    if "--json" in sys.argv[1:]:
+        Output().document({"error": error, "exit_code": exit_code, "what": what})
 
 
 def _as_keyboard_interrupt(signal_number: int, frame: FrameType | None) -> None:

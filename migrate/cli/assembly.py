@@ -19,7 +19,7 @@ from migrate.cli.state import StateFolder
 from migrate.cutover.lag import LagMeasured, PsqlSource
 from migrate.errors import UsageProblem
 from migrate.export.step import BucketExported, ObjectsAccounted, SourceAnswers
-from migrate.inventory import Inventory, addresses, hold_against, read_inventory
+from migrate.inventory import Inventory, addresses, hold_against, read_inventory, require_files
 from migrate.lab.drill import OLD_HOST, DumpTaken, HostsUp, OldHomeLives, OldHomeRecipe, OldHomeSwitchedOff
 from migrate.lab.lab import HostSpec, Lab
 from migrate.manifest import read_stack
@@ -95,6 +95,11 @@ class Undertaking:
     def site(self) -> str:
         return self.stack.site.format(**addresses(self.stack, self.inventory))
 
+    def make_ready(self) -> None:
+        """The last look before anything runs: keys are there, the state folder is. Raises UsageProblem."""
+        require_files(self.inventory)
+        self.state.create()
+
     def secrets(self) -> Secrets:
         """Given by the environment, or generated and kept."""
         given = {
@@ -113,7 +118,7 @@ class Undertaking:
             access = Access(endpoint_url=endpoint, region=region)
         return Buckets(access)
 
-    def actions(self, *, replace: bool = False) -> ActionsFor:
+    def actions(self, *, replace: bool = False, rotate_secrets: bool = False) -> ActionsFor:
         """Kind of step -> what carries it out; adapters are made when the run begins."""
 
         def assembled(stop: threading.Event) -> Mapping[str, Action]:
@@ -122,7 +127,7 @@ class Undertaking:
             secrets = self.secrets()
             return {
                 **self._export_actions(stop),
-                **self._host_actions(hosts, playbooks, secrets),
+                **self._host_actions(hosts, playbooks, secrets, rotate_secrets),
                 **self._restore_actions(hosts, secrets, replace),
                 **self._service_actions(hosts, secrets),
                 **self._drill_actions(hosts, playbooks),
@@ -138,7 +143,9 @@ class Undertaking:
             "prove.objects": ObjectsAccounted(self.stack, self.state.archive),
         }
 
-    def _host_actions(self, hosts: Hosts, playbooks: Playbooks, secrets: Secrets) -> dict[str, Action]:
+    def _host_actions(
+        self, hosts: Hosts, playbooks: Playbooks, secrets: Secrets, rotate_secrets: bool
+    ) -> dict[str, Action]:
         archive = Archive(self.state.archive)
 
         def locate(bucket: str, pattern: str) -> Path:
@@ -146,7 +153,9 @@ class Undertaking:
 
         return {
             "preflight.hosts": Preflight(hosts, self.stack, self.inventory, secrets),
-            "provision.hosts": Provision(hosts, playbooks, self.stack, self.inventory, secrets),
+            "provision.hosts": Provision(
+                hosts, playbooks, self.stack, self.inventory, secrets, rotate_secrets=rotate_secrets
+            ),
             "prove.drift": ProvisionDrift(hosts, playbooks, self.stack, self.inventory, secrets),
             "restore.release": ReleaseInstall(hosts, playbooks, self.stack, self.inventory, secrets, locate),
         }

@@ -64,13 +64,19 @@ def execute_locked(
     except CloudexitError as error:
         failure = error
         journal.end(run, OUTCOMES.get(error.exit_code, "failed"))
+    except BaseException as crash:
+        journal.end(run, "interrupted" if isinstance(crash, KeyboardInterrupt) else "crashed")
+        journal.close()
+        raise
     report = run_report(journal, journal.run(run.id))
     journal.close()
     kept = state.keep_report(report)
     if output.as_json:
-        output.document({**report, "exit_code": int(failure.exit_code) if failure else 0})
+        error_document = failure.as_document() if failure else None
+        output.document({**report, "exit_code": int(failure.exit_code) if failure else 0, "error": error_document})
     else:
         show_report(output.results, report, verbose=output.verbose)
     output.say(f"kept: {kept}")
     if failure:
+        failure.reported = output.as_json
         raise failure

@@ -1,6 +1,7 @@
 """`provision`, `restore`, `check`, `cutover`: one phase of the same plan, by the same code."""
 
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
@@ -10,6 +11,7 @@ from migrate.cli.options import DEFAULT_STACK, InventoryPath, Replace, StackPath
 from migrate.cli.output import Json, Output, Quiet, Verbose
 from migrate.plan import Phase, Plan
 
+PROVISION_KINDS = ("preflight.hosts", "provision.hosts")
 CHECK_KINDS = ("prove.checks", "prove.journey")
 
 
@@ -17,13 +19,19 @@ def provision(
     stack: StackPath = DEFAULT_STACK,
     inventory: InventoryPath = None,
     state: State = None,
+    rotate_secrets: Annotated[
+        bool, typer.Option("--rotate-secrets", help="Give hosts that live with other secrets these.")
+    ] = False,
     as_json: Json = False,
     verbose: Verbose = False,
     quiet: Quiet = False,
 ) -> None:
-    """Brings the hosts to the state that the stack needs."""
+    """Looks at the hosts, then brings them to the state that the stack needs."""
     undertaking = Undertaking.read(stack, inventory, state)
-    _carry_out("provision", undertaking, undertaking.plan.only(Phase.PROVISION), Output(as_json, verbose, quiet))
+    undertaking.make_ready()
+    actions = undertaking.actions(rotate_secrets=rotate_secrets)
+    plan = undertaking.plan.having(PROVISION_KINDS)
+    execute("provision", plan, undertaking.state, actions, Output(as_json, verbose, quiet))
 
 
 def restore(
@@ -75,7 +83,7 @@ def export_phase(stack: Path, inventory: Path | None, state: Path | None, output
 
 
 def _carry_out(command: str, undertaking: Undertaking, plan: Plan, output: Output, *, replace: bool = False) -> None:
-    undertaking.state.create()
+    undertaking.make_ready()
     execute(command, plan, undertaking.state, undertaking.actions(replace=replace), output)
 
 

@@ -21,7 +21,7 @@ from migrate.inventory import Inventory, read_inventory
 from migrate.journal import Journal, exclusive
 from migrate.lab.drill import OLD_GROUP, OLD_HOST, OldHomeRecipe
 from migrate.lab.lab import HostSpec, Lab
-from migrate.manifest import read_stack
+from migrate.manifest import read_stack, require_old_home
 from migrate.planner import make_plan
 from migrate.runner import Observer
 from migrate.secret import load_or_generate
@@ -57,6 +57,7 @@ def rehearse(
 def carry_out(options: RehearsalOptions, output: Output, observers: Sequence[Observer] = ()) -> None:
     """Runs the drill, or goes on with the one that was stopped. Hosts of a drill that failed stay for a look."""
     stack = read_stack(options.stack)
+    require_old_home(options.stack, stack)
     shape = _shape(stack, options)
     state = StateFolder.beside(options.stack, options.state, drill=True)
     state.create()

@@ -3,7 +3,7 @@
 import json
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -39,7 +39,7 @@ def plan(
         "inventory": str(undertaking.inventory.path.absolute()),
     }
     if out:
-        out.write_text(json.dumps(document, indent=1) + "\n")
+        _keep(out, document)
     output = Output(as_json)
     if as_json:
         output.document(document)
@@ -47,6 +47,13 @@ def plan(
         show_plan(output.results, undertaking.plan)
     if out:
         output.say(f"kept: {out}; carry it out: cloudexit run {out}")
+
+
+def _keep(out: Path, document: dict[str, Any]) -> None:
+    try:
+        out.write_text(json.dumps(document, indent=1) + "\n")
+    except OSError as fault:
+        raise UsageProblem(f"the plan cannot be kept: {fault.strerror}", where=str(out)) from fault
 
 
 def run(
@@ -60,8 +67,12 @@ def run(
     quiet: Quiet = False,
 ) -> None:
     """Executes a plan; started again, it goes on where it stopped."""
+    if planfile and (inventory or stack != DEFAULT_STACK):
+        raise UsageProblem(
+            "a kept plan names its own stack and inventory", where=str(planfile), hint="leave --stack and -i out"
+        )
     undertaking = _reviewed(planfile, state) if planfile else Undertaking.read(stack, inventory, state)
-    undertaking.state.create()
+    undertaking.make_ready()
     execute(
         "run",
         undertaking.plan,
@@ -75,10 +86,11 @@ def _reviewed(planfile: Path, state: Path | None) -> Undertaking:
     """What a kept plan speaks of; raises GateHeld where stack or inventory have changed since it was made."""
     try:
         document = json.loads(planfile.read_text())
-    except (OSError, ValueError) as fault:
+        stack, inventory = Path(document["stack"]), Path(document["inventory"])
+    except (OSError, ValueError, TypeError, KeyError) as fault:
         raise UsageProblem(f"this is no plan: {fault}", where=str(planfile)) from fault
     reviewed = Plan.from_document(document, str(planfile))
-    undertaking = Undertaking.read(Path(document["stack"]), Path(document["inventory"]), state)
+    undertaking = Undertaking.read(stack, inventory, state)
     for noun, then, now in (
         ("stack", reviewed.stack_digest, undertaking.plan.stack_digest),
         ("inventory", reviewed.inventory_digest, undertaking.plan.inventory_digest),
@@ -101,6 +113,8 @@ def status(
     as_json: Json = False,
 ) -> None:
     """Where the run is, what is left, what failed; from the journal, so in any terminal."""
+    if watch and as_json:
+        raise UsageProblem("--watch and --json exclude each other", expected="one of them", hint="poll with --json")
     output = Output(as_json)
     if (stack / LEDGER).is_file():
         while show_archive_status(output, stack) and watch:

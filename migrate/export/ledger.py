@@ -143,6 +143,8 @@ class Ledger:
                 hint="give the DEST of an export",
             )
         try:
+            if mode is Mode.WRITE and not path.exists():
+                _lay(path)
             ledger = cls(_connect(path, mode), path, mode)
             ledger._check_schema()
         except sqlite3.DatabaseError as problem:
@@ -296,6 +298,16 @@ def row_of(fields: Sequence[object]) -> Row:
         values[name] = json.loads(values[name]) if values[name] is not None else None  # type: ignore[arg-type]
     values["part_sizes"] = tuple(json.loads(values["part_sizes"]))  # type: ignore[arg-type]
     return Row(**values)  # type: ignore[arg-type]
+
+
+def _lay(path: Path) -> None:
+    """Makes an empty ledger under another name, then gives it its own: who looks never sees one without its tables."""
+    fresh = path.with_name(f"{path.name}.new")
+    fresh.unlink(missing_ok=True)
+    connection = _session(f"file:{quote(str(fresh.absolute()))}")
+    connection.executescript(f"BEGIN; {SCHEMA}; PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
+    connection.close()
+    fresh.rename(path)
 
 
 def _connect(path: Path, mode: Mode) -> sqlite3.Connection:

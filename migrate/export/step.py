@@ -8,11 +8,11 @@ from pathlib import Path
 
 from migrate.action import Outcome, StepContext
 from migrate.check import CheckResult, ChecksHeld, Verdict
-from migrate.errors import Incomplete, Missing, OutsideProblem
+from migrate.errors import Incomplete, Missing, OutsideProblem, Refused
 from migrate.export.engine import export_bucket
 from migrate.export.lanes import MakeLanes, careful_lanes
 from migrate.export.ledger import Ledger, Progress, Row, State
-from migrate.export.source import ObjectSource
+from migrate.export.source import Entry, ObjectForbidden, ObjectProblem, ObjectSource
 from migrate.plan import Step
 from migrate.stack import Stack
 
@@ -37,7 +37,9 @@ class SourceAnswers:
         checks = []
         for name, bucket in self.stack.buckets.items():
             try:
-                page = next(iter(islice(self.source_of(name).pages(bucket.prefix, versions=False), 1)), ())
+                source = self.source_of(name)
+                page = next(iter(islice(source.pages(bucket.prefix, versions=False), 1)), ())
+                _read_one(source, page)
             except OutsideProblem as problem:
                 problems.append(problem)
             else:
@@ -50,6 +52,22 @@ class SourceAnswers:
         if problems:
             raise problems[0]
         return Outcome({"buckets": len(checks)}, tuple(checks))
+
+
+def _read_one(source: ObjectSource, page: tuple[Entry, ...]) -> None:
+    """Listing is one right and reading another: one byte of one object shows that we have both. Raises Refused."""
+    for entry in page[:1]:
+        try:
+            with source.read(entry.key, version_id="", if_match="") as reading:
+                reading.read(1)
+        except ObjectForbidden as refusal:
+            raise Refused(
+                f"the bucket lets us list, and not read: {refusal.detail}",
+                where=source.where,
+                hint="give these credentials s3:GetObject on the bucket's objects",
+            ) from refusal
+        except ObjectProblem:
+            return  # archived, or gone since: the export says so of each object
 
 
 class BucketExported:

@@ -25,7 +25,7 @@ from migrate.restore.server import (
     identifier,
     literal,
 )
-from migrate.stack import Stack
+from migrate.stack import ServiceKind, Stack
 
 LOAD_SECONDS = 24 * 3600.0
 SCRATCH = "_cloudexit_"
@@ -220,10 +220,12 @@ class DatabaseLoaded:
                 server.execute("postgres", f"DROP DATABASE IF EXISTS {identifier(name)};")
             server.execute("postgres", "\n".join(["BEGIN;", *move, "COMMIT;"]))
         except SqlFailed as failure:
+            drop_scratch_databases(server, name)
+            units = [s.unit for s in self.stack.services.values() if s.kind is ServiceKind.PROCESS]
             raise held_by_sql(
                 failure,
-                f"{scratch} cannot take the name {name}",
-                f"stop what is connected to {name} (SELECT * FROM pg_stat_activity), then run again",
+                f"the restored database cannot take the name {name}; the live one was not touched",
+                f"stop what is signed in to it (systemctl stop {' '.join(units)}), then run again",
             ) from failure
         return aside
 

@@ -81,11 +81,16 @@ class DumpPlaced:
     archive: Archive
 
     def verify(self, step: Step, context: StepContext) -> Verdict:
+        """A dump that would be refused never passes, though the same bytes lie on the host from before."""
+        server = self._server(step)
         try:
             dump = newest_dump(self.archive, self.stack, step.subject)
+            require_same_bytes(dump.artifact, dump.record)
+            server.ensure_running()
+            vet_head(dump, server.major)
         except (Missing, GateHeld):
             return Verdict.UNKNOWN
-        found = self._server(step).sha256(dump.remote, timeout=READ_SECONDS)
+        found = server.sha256(dump.remote, timeout=READ_SECONDS)
         return Verdict.PASS if found == dump.record.sha256 else Verdict.FAIL
 
     def apply(self, step: Step, context: StepContext) -> Outcome:

@@ -1,5 +1,6 @@
 """Provision: the playbooks make the hosts ready, and a second run proves that nothing was left to change."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -27,12 +28,29 @@ class Marks:
 
     marker: str
     boot_id: str
+    secrets: str = ""
+    """`name=fingerprint` of each secret that the host was given, joined by commas."""
 
 
 def marks(hosts: Hosts, host: Host) -> Marks:
     """Marker and boot id of a host; the marker is empty where it was never provisioned to the end."""
     lines = hosts.run(host, ["sh", "-c", f"cat {BOOT_ID}; cat {MARKER} 2>/dev/null"], timeout=20.0).stdout.split()
-    return Marks(marker=lines[1] if len(lines) > 1 else "", boot_id=lines[0] if lines else "")
+    boot_id, marker, secrets = (*lines, "", "", "")[:3]
+    return Marks(marker, boot_id, secrets)
+
+
+def fingerprints(stack: Stack, secrets: Secrets) -> str:
+    """`name=digest` of each secret, slow to guess (scrypt) and too short to be of use: enough to see a change."""
+    salt = f"cloudexit {stack.name}".encode()
+    digests = {
+        name: hashlib.scrypt(secret.reveal().encode(), salt=salt, n=2**12, r=8, p=1, dklen=6).hex()
+        for name, secret in secrets.items()
+    }
+    return ",".join(f"{name}={digest}" for name, digest in sorted(digests.items()))
+
+
+def _named(marks_of_secrets: str) -> dict[str, str]:
+    return dict(part.split("=", 1) for part in marks_of_secrets.split(",") if "=" in part)
 
 
 class _Provisioning:
@@ -55,7 +73,10 @@ class _Provisioning:
         result = self.playbooks.run(
             playbooks_folder() / "provision.yml",
             self.inventory,
-            variables={**told.variables, "cloudexit_marker": marker},
+            variables={
+                **told.variables,
+                "cloudexit_marker": f"{marker} {fingerprints(self.stack, self.secrets)}",
+            },
             secrets=told.secrets,
             limit=list(self.inventory.hosts),
             cancelled=context.cancelled,
@@ -71,6 +92,14 @@ class _Provisioning:
 class Provision(_Provisioning):
     """Makes every host ready. It is there when the mark on every host names these playbooks and these variables."""
 
+    def __init__(
+        self, hosts: Hosts, playbooks: Playbooks, stack: Stack, inventory: Inventory, secrets: Secrets,
+        *, rotate_secrets: bool = False,
+    ) -> None:  # fmt: skip
+        """`rotate_secrets`: hosts that live with other secrets are given these."""
+        super().__init__(hosts, playbooks, stack, inventory, secrets)
+        self.rotate_secrets = rotate_secrets
+
     def verify(self, step: Step, context: StepContext) -> Verdict:
         _, marker = self.variables()
         there = all(found.marker == marker for found in self.observe().values())
@@ -78,9 +107,23 @@ class Provision(_Provisioning):
 
     def apply(self, step: Step, context: StepContext) -> Outcome:
         """Raises GateHeld where a task failed, Unreachable where a host did not answer; both name the other hosts."""
+        self._refuse_other_secrets()
         result, marker = self.play(context)
         raise_unless_good(result)
         return Outcome({"marker": marker, **play_document(result)})
+
+    def _refuse_other_secrets(self) -> None:
+        """Hosts that live with other secrets are not given new ones in silence: their app would be locked out."""
+        ours = _named(fingerprints(self.stack, self.secrets))
+        for host, found in self.observe().items():
+            changed = [name for name, digest in _named(found.secrets).items() if ours.get(name, digest) != digest]
+            if changed and not self.rotate_secrets:
+                raise GateHeld(
+                    f"the host lives with other secrets than this state folder holds: {', '.join(changed)}",
+                    where=host,
+                    expected="the secrets that it was provisioned with",
+                    hint="use the state folder of that run (--state), or change them on purpose: --rotate-secrets",
+                )
 
 
 class ProvisionDrift(_Provisioning):

@@ -23,7 +23,7 @@ from migrate.lab import HostSpec, Lab
 from migrate.manifest import read_stack
 from migrate.plan import Effect, Phase, Step
 from migrate.ports import Completed
-from migrate.secret import Secrets, load_or_generate
+from migrate.secret import Secret, Secrets, load_or_generate
 from migrate.stack import Stack
 from migrate.target.playbooks import playbooks_folder
 from migrate.target.preflight import HostsRefused, HostsUnreachable, Preflight
@@ -339,3 +339,11 @@ def status(url: str) -> int:
             return int(reply.status)
     except urllib.error.HTTPError as refusal:
         return refusal.code
+
+
+def test_hosts_that_live_with_other_secrets_are_not_given_new_ones_in_silence(home: Home) -> None:
+    before = home.says("app", f"cat {MARKER}")
+    others = Secrets({name: Secret(f"another-{name}") for name in home.secrets})
+    with pytest.raises(GateHeld, match=r"lives with other secrets.*database_password"):
+        Provision(home.hosts, home.playbooks, home.stack, home.inventory, others).apply(STEP, CONTEXT)
+    assert home.says("app", f"cat {MARKER}") == before

@@ -80,7 +80,7 @@ def test_a_service_that_is_not_healthy_stops_what_depends_on_it(state: Path, tmp
     """The web service gets a database password that is not right; its bound is shortened, nothing else changed."""
     stack = tmp_path / "plaza" / "stack.yaml"
     shutil.copytree(PLAZA.parent, stack.parent, ignore=shutil.ignore_patterns(".cloudexit", "build", "__pycache__"))
-    sound = "- {name: healthy, http: {path: /healthz}}\n\n  edge:"
+    sound = "- {name: healthy, http: {path: /healthz}}\n      - {name: hears-the-worker"
     text = stack.read_text()
     assert sound in text
     stack.write_text(text.replace(sound, sound.replace("/healthz}}", "/healthz}, within: 6s}")))

@@ -1,12 +1,14 @@
 """Bad manifests and inventories: file, line, field, what was expected; exit 2. The example, spoiled in one place."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from migrate.errors import DocumentProblems, ExitCode, UsageProblem
-from migrate.inventory import hold_against, read_inventory
-from migrate.manifest import read_stack
+from migrate.inventory import hold_against, read_inventory, require_files
+from migrate.manifest import read_stack, require_old_home
+from migrate.secret import load_or_generate
 
 PLAZA = (Path(__file__).parents[2] / "examples" / "plaza" / "stack.yaml").read_text()
 
@@ -29,6 +31,27 @@ SPOILED = [
     ('url: "http://{edge}/media/"', 'url: "http://{}/media/"', "media.plaza.url", "no group"),
     ("@{database}:5432", "@{databse}:5432", "services.worker.environment.PLAZA_DATABASE_URL", "no group"),
     ("data: [database, cache]", "data: [database, cash]", "rehearsal.hosts.data.1", "no group"),
+    ('site: "http://{edge}/"', 'site: "http://{edge/"', "3: site", "a brace without"),
+    ('site: "http://{edge}/"', 'site: "http://{anyone}/"', "3: site", "no group"),
+    ('site: "http://{edge}/"', 'site: "http://{edge}/{secret:session_key}"', "3: site", "a secret in a public"),
+    ('site: "http://{edge}/"', 'site: "{edge}"', "3: site", "no web address"),
+    ("{secret:session_key}", "a{b", "worker.environment.PLAZA_SECRET_KEY", "a brace without"),
+    ("{secret:session_key}", "a\\nb", "worker.environment.PLAZA_SECRET_KEY", "a line break"),
+    ("      PLAZA_SECRET_KEY:", "      PLAZA-KEY:", "worker.environment.PLAZA-KEY", "no name of a variable"),
+    ("    service: database\n", "    service: cache\n", "databases.plaza.service", "no service of kind postgresql"),
+    ("    service: cache\n", "    service: database\n", "caches.plaza.service", "no service of kind redis"),
+    ("    service: media\n", "    service: web\n", "media.plaza.service", "no service of kind media"),
+    ("upstream: web", "upstream: worker", "services.edge.upstream", "process with a port"),
+    ("cloud.example/", "cloud.example", "media.plaza.old_urls.0", "no slash"),
+    ("https://plaza-media.s3.cloud.example/", "plaza/", "media.plaza.old_urls.0", "no web address"),
+    ('{edge}/media/"', '{edge}/media"', "media.plaza.url", "no slash"),
+    ('"http://{edge}/media/"', '"ftp://{edge}/media/"', "media.plaza.url", "no web address"),
+    ("write_port: 8081", "write_port: 8080", "services.media.write_port", "is taken by services.media.port"),
+    ("    port: 6379", "    port: 22", "services.cache.port", "port 22"),
+    ("unit: plaza-web.service", "unit: plaza web", "services.web.unit", "no unit"),
+    ("owner: plaza", "owner: postgres", "databases.plaza.owner", "belongs to PostgreSQL"),
+    ("owner: plaza", "owner: pg_x", "databases.plaza.owner", "belongs to PostgreSQL"),
+    ('"{site}"]', '"{sight}"]', "journeys.member.command.3", "nothing stands for {sight}"),
     ("name: plaza\n", "name: plaza\nname: again\n", "name", "stands twice"),
     ("buckets:\n", "buckets\n", ":", "not valid YAML"),
 ]
@@ -86,12 +109,24 @@ all:
 """
 
 SPOILED_INVENTORIES = [
-    ("    edge: {hosts: {two: {}}}\n", "", "the group 'edge' has no host"),
-    ("edge: {hosts: {two: {}}}", "edge: {hosts: {two: {}}}\n    extra: {hosts: {three: {}}}", "'three' is in no group"),
+    ("    edge: {hosts: {two: {}}}\n", "", ": all.children.edge: the group 'edge' has no host"),
+    (
+        "edge: {hosts: {two: {}}}",
+        "edge: {hosts: {two: {}}}\n    extra: {hosts: {three: {ansible_host: 192.0.2.3}}}",
+        "extra.hosts.three: the host 'three' is in no group",
+    ),
     ("all:\n", "every:\n", "no group `all`"),
     ("hosts: {two: {}}", "host: {two: {}}", "unknown key"),
     ("2222", "ssh", "no port"),
     ("{hosts: {one: {}}}\n    media", "[one]\n    media", "not a group"),
+    ("2222", "true", "hosts.yml:6: all.children.media.hosts.two.ansible_port: no port"),
+    ("2222", "65536", "no port: 65536"),
+    ("192.0.2.1}", "''}", "hosts.yml:4: all.children.database.hosts.one.ansible_host: the host 'one' has no address"),
+    ("{ansible_host: 192.0.2.1}", "", "hosts.yml:4: all.children.database.hosts.one: the host 'one' has no address"),
+    ("192.0.2.1}", "db.example.net}", "firewalls need numbers"),
+    ("192.0.2.1}", "192.0.2.2}", "have one address: 192.0.2.2"),
+    ("{one: {ansible_host", "{'db[1:3]': {ansible_host", "a range of hosts is not supported"),
+    ("{ansible_user: root}", "{ansible_connection: local}", "hosts.yml:2: all.vars.ansible_connection: hosts are"),
 ]
 
 
@@ -120,3 +155,60 @@ def test_a_missing_manifest_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(UsageProblem, match="no such file") as caught:
         read_stack(tmp_path / "stack.yaml")
     assert "cloudexit init" in caught.value.hint
+
+
+@pytest.mark.parametrize("text", ["x: &a [*a]\n", "name: &a {b: *a}\n"])
+@pytest.mark.parametrize("read", [read_stack, read_inventory])
+def test_an_anchor_that_contains_itself_is_refused(tmp_path: Path, text: str, read: Callable[[Path], object]) -> None:
+    path = tmp_path / "file.yaml"
+    path.write_text(text)
+    with pytest.raises(UsageProblem, match=r"file.yaml:1: (x.0|name.b): this anchor contains itself"):
+        read(path)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"a": 1}', '{"a": ""}', "\x00"])
+def test_spoiled_secrets_are_never_generated_over(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "secrets.json"
+    path.write_text(text)
+    with pytest.raises(UsageProblem) as caught:
+        load_or_generate(path, ["b"], {})
+    assert caught.value.where == str(path)
+    assert "put back a copy" in caught.value.hint
+    assert path.read_text() == text
+
+
+def test_files_that_the_inventory_names_must_be_there_before_a_run(tmp_path: Path) -> None:
+    path = tmp_path / "hosts.yml"
+    path.write_text(SOUND_INVENTORY.replace("{ansible_user: root}", "{cloudexit_known_hosts: pinned}"))
+    with pytest.raises(UsageProblem, match=r"hosts.yml:2: all.vars.cloudexit_known_hosts: no such file") as caught:
+        require_files(read_inventory(path))
+    assert str(caught.value).count("no such file") == 1
+    (tmp_path / "pinned").touch()
+    require_files(read_inventory(path))
+
+
+def test_a_missing_inventory_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(UsageProblem, match="no such file") as caught:
+        read_inventory(tmp_path / "hosts.yml")
+    assert "name the inventory" in caught.value.hint
+
+
+def test_every_variable_of_a_host_is_in_the_digest(tmp_path: Path) -> None:
+    path = tmp_path / "hosts.yml"
+    path.write_text(SOUND_INVENTORY)
+    before = read_inventory(path).digest
+    path.write_text(SOUND_INVENTORY.replace("{ansible_user: root}", "{ansible_user: root, since: {2026-11-20: 1}}"))
+    assert read_inventory(path).digest != before
+    path.write_text(SOUND_INVENTORY)
+    assert read_inventory(path).digest == before
+
+
+def test_the_old_homes_playbook_must_stand_beside_the_manifest(tmp_path: Path) -> None:
+    path = tmp_path / "stack.yaml"
+    path.write_text(PLAZA)
+    with pytest.raises(UsageProblem, match=r"rehearsal.old_home.playbook: no such file") as caught:
+        require_old_home(path, read_stack(path))
+    assert str(tmp_path / "old_home" / "site.yml") in caught.value.expected
+    (tmp_path / "old_home").mkdir()
+    (tmp_path / "old_home" / "site.yml").touch()
+    require_old_home(path, read_stack(path))

@@ -10,6 +10,7 @@ import pytest
 
 from migrate.cli.state import StateFolder
 from migrate.inventory import read_inventory
+from migrate.journal import Journal
 from migrate.manifest import read_stack
 from tests.drill import PLAZA, cloudexit
 
@@ -138,13 +139,48 @@ def test_a_failed_run_can_be_looked_at_again(stack: Path) -> None:
 def test_what_is_no_operators_error_is_a_bug_with_its_traceback_in_a_file(stack: Path) -> None:
     state = StateFolder.beside(stack, None)
     state.create()
-    with sqlite3.connect(state.journal) as broken:
-        broken.execute("CREATE TABLE runs (unlike_ours TEXT)")
+    run = Journal(state.journal).begin_or_resume("check", "digest", {})
+    with sqlite3.connect(state.journal) as spoilt:
+        spoilt.execute("UPDATE runs SET plan = 'no plan' WHERE id = ?", (run.id,))
     done = cloudexit("check", stack)
     assert done.returncode == 1
     file = Path(done.stderr.strip().rsplit("traceback: ", 1)[1])
     assert "Traceback" in file.read_text()
     file.unlink()
+
+
+def test_a_journal_that_is_none_is_exit_2(stack: Path) -> None:
+    state = StateFolder.beside(stack, None)
+    state.create()
+    state.journal.write_text("not a database, and longer than its header would be" * 20)
+    done = cloudexit("check", stack)
+    assert done.returncode == 2
+    assert "the journal cannot be read" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["provision", "STACK"], 5), (["check", "STACK"], 3), (["plan", "--bogus"], 2), (["run", "nowhere.json"], 2),
+        (["export", "s3://b", "D", "--order", "sideways"], 2), (["verify", "nowhere"], 2), (["report"], 2),
+    ],
+)  # fmt: skip
+def test_with_json_a_failure_is_exactly_one_document(stack: Path, arguments: list[str], code: int) -> None:
+    done = cloudexit(*[str(stack) if word == "STACK" else word for word in arguments], "--json")
+    assert done.returncode == code, done.stderr
+    assert json.loads(done.stdout)["exit_code"] == code
+
+
+def test_results_of_the_other_checks_are_kept_when_a_host_cannot_be_reached(stack: Path) -> None:
+    document = json.loads(cloudexit("provision", stack, "--json").stdout)
+    assert [(c["host"], c["name"], c["verdict"]) for c in document["checks"]] == [("one", "reachable", "fail")]
+
+
+def test_a_kept_plan_takes_no_other_stack(stack: Path, tmp_path: Path) -> None:
+    kept = tmp_path / "plan.json"
+    assert cloudexit("plan", stack, "--out", kept).returncode == 0
+    assert cloudexit("run", kept, "-i", "elsewhere.yml").returncode == 2
+    assert cloudexit("plan", stack, "--out", tmp_path / "no" / "folder.json").returncode == 2
 
 
 def test_init_writes_a_manifest_and_an_inventory_that_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
