@@ -5,10 +5,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from migrate.lab.lab import DEFAULT_ROOT
 from migrate.lab.requirements import doctor
 from tests.drill import PLAZA, Drill, cloudexit, lab_of
+
+# How long an example takes on a busy machine says nothing about the code.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")
