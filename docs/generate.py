@@ -11,7 +11,7 @@ from typing import Any
 import typer
 from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 
-from migrate.cli import app
+from migrate.cli import command_line
 from migrate.stack import Stack
 
 REFERENCE = Path(__file__).parent / "reference"
@@ -95,7 +95,7 @@ def command_page() -> str:
         "Exit codes: [exit-codes.md](exit-codes.md).",
         "",
     ]
-    group = typer.main.get_command(app)
+    group = typer.main.get_command(command_line())
     assert isinstance(group, TyperGroup)
     for path, command in _commands(group, ("cloudexit",)):
         lines += [f"## {' '.join(path)}", "", " ".join((command.help or "").split()), "", "```"]

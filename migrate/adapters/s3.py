@@ -1,9 +1,9 @@
 """S3 and its likes through boto3: the careful lane, which takes every key and every odd answer."""
 
-import urllib.parse
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +11,13 @@ import boto3
 import botocore.exceptions as bad
 from botocore import UNSIGNED
 from botocore.config import Config
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from migrate.adapters.s3_errors import bucket_problem, object_problem, session_problem
+from migrate.adapters.s3_listing import FOUND, decoded, take_entries
+from migrate.adapters.s3_settings import ask_for_restore, bucket_settings, without_envelope
+from migrate.errors import Refused, Unreachable
+from migrate.export import pace
 from migrate.export.source import Entry, ObjectFacts, Reading, TransferBroken
 
 if TYPE_CHECKING:
@@ -23,6 +28,9 @@ READ_SECONDS = 30
 POOL_CONNECTIONS = 64
 TRIES = 2
 METADATA_PREFIX = "x-amz-meta-"
+CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+)")
+LONGEST_WAIT_SECONDS = 5.0
+SKIP_BYTES = 1024 * 1024
 # Named errors of the transport that mean: it broke on the way, not that it was refused.
 TRANSPORT = (bad.HTTPClientError, bad.IncompleteReadError, bad.ResponseStreamingError, OSError)
 
@@ -39,8 +47,21 @@ class Access:
     secret_access_key: str | None = field(default=None, repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A client, and the session whose credentials it uses."""
+
+    client: "S3Client"
+    session: boto3.Session
+
+
 def connect(access: Access) -> "S3Client":
     """A client. Raises UsageProblem for an unknown profile or a malformed endpoint; speaks to nobody yet."""
+    return open_account(access).client
+
+
+def open_account(access: Access) -> Account:
+    """As `connect`, for those who need the credentials too."""
     config = Config(
         connect_timeout=CONNECT_SECONDS,
         read_timeout=READ_SECONDS,
@@ -63,7 +84,8 @@ def connect(access: Access) -> "S3Client":
     # Asks for stored checksums without having botocore verify them: the engine does, and keeps the evidence.
     client.meta.events.register("before-call.s3.GetObject", _ask_for_checksums)
     client.meta.events.register("before-call.s3.HeadObject", _ask_for_checksums)
-    return client
+    client.meta.events.register("before-parse.s3.ListObjectsV2", take_entries)
+    return Account(client, session)
 
 
 def _ask_for_checksums(params: dict[str, Any], **_: object) -> None:
@@ -88,24 +110,49 @@ class S3Source:
         self.where = f"s3://{bucket} at {client.meta.endpoint_url}"
 
     def pages(self, prefix: str, *, versions: bool) -> Iterator[tuple[Entry, ...]]:
-        operation = "list_object_versions" if versions else "list_objects_v2"
-        paginator = self._client.get_paginator(operation)  # type: ignore[call-overload]
+        marker: dict[str, str] = {}
+        while True:
+            # The first page fails at once, so that a mistyped endpoint does; a listing under way has patience.
+            page = self._page(prefix, marker, versions) if not marker else self._patiently(prefix, marker, versions)
+            yield tuple(_entries(page))
+            if not page.get("IsTruncated"):
+                return
+            following = _next_marker(page)
+            if not following or following == marker:
+                raise Refused("the listing says that there is more, but not where to go on", where=self.where)
+            marker = following
+
+    def _page(self, prefix: str, marker: Mapping[str, str], versions: bool) -> Mapping[str, Any]:
+        operation: Any = self._client.list_object_versions if versions else self._client.list_objects_v2
         try:
-            for page in paginator.paginate(Bucket=self.bucket, Prefix=prefix, EncodingType="url"):
-                yield tuple(_entries(page))
+            page: Mapping[str, Any] = operation(Bucket=self.bucket, Prefix=prefix, EncodingType="url", **marker)
         except (bad.ClientError, bad.BotoCoreError) as problem:
             raise bucket_problem(problem, self.where) from problem
+        return page
+
+    def _patiently(self, prefix: str, marker: Mapping[str, str], versions: bool) -> Mapping[str, Any]:
+        retrying = Retrying(
+            stop=stop_after_delay(pace.PATIENCE_SECONDS),
+            wait=wait_random_exponential(multiplier=0.2, max=LONGEST_WAIT_SECONDS),
+            retry=retry_if_exception_type(Unreachable),
+            reraise=True,
+        )
+        return retrying(self._page, prefix, marker, versions)
 
     @contextmanager
-    def read(self, key: str, *, version_id: str, if_match: str) -> Iterator[Reading]:
+    def read(self, key: str, *, version_id: str, if_match: str, start: int = 0) -> Iterator[Reading]:
         asked = self._address(key, version_id)
+        if start:
+            asked["Range"] = f"bytes={start}-"
         if if_match and not version_id:
             asked["IfMatch"] = f'"{if_match}"'
         with _told(key, self.where):
             response = self._client.get_object(**asked)
         body = response["Body"]
         try:
-            yield _S3Reading(key, _facts(response, self.where, key), body)
+            reading = _S3Reading(key, _facts(response, self.where, key), body)
+            reading.begin_at(start, response.get("ContentRange"))
+            yield reading
         finally:
             body.close()
 
@@ -125,6 +172,17 @@ class S3Source:
             answer = self._client.get_object_tagging(**self._address(key, version_id))
         return {tag["Key"]: tag["Value"] for tag in answer.get("TagSet", ())}
 
+    def acl(self, key: str, *, version_id: str) -> Mapping[str, object]:
+        with _told(key, self.where):
+            return without_envelope(self._client.get_object_acl(**self._address(key, version_id)))
+
+    def settings(self) -> Mapping[str, object]:
+        return bucket_settings(self._client, self.bucket)
+
+    def restore(self, key: str, *, version_id: str, tier: str, days: int, dated: bool) -> None:
+        with _told(key, self.where):
+            ask_for_restore(self._client, self._address(key, version_id), tier, days, dated=dated)
+
     def _address(self, key: str, version_id: str) -> dict[str, Any]:
         address = {"Bucket": self.bucket, "Key": key}
         return {**address, "VersionId": version_id} if version_id else address
@@ -135,6 +193,20 @@ class _S3Reading:
         self.facts = facts
         self._key = key
         self._body = body
+
+    def begin_at(self, start: int, answered: str | None) -> None:
+        """Takes the answer to a range; a server that sends the whole object instead is read up to `start`."""
+        if answered is not None:
+            match = CONTENT_RANGE.fullmatch(answered)
+            if match is None or int(match[1]) != start:
+                raise TransferBroken(self._key, f"asked from byte {start} on, the answer holds {answered!r}")
+            self.facts = replace(self.facts, size=int(match[2]))
+            return
+        while start:
+            skipped = len(self.read(min(start, SKIP_BYTES)))
+            if not skipped:
+                raise TransferBroken(self._key, "the answer ended before the byte that was asked for")
+            start -= skipped
 
     def read(self, size: int) -> bytes:
         try:
@@ -153,6 +225,7 @@ def _told(key: str, where: str) -> Iterator[None]:
 
 
 def _entries(page: Mapping[str, Any]) -> Iterator[Entry]:
+    yield from page.get(FOUND, ())
     encoded = page.get("EncodingType") == "url"
     for item in page.get("Contents", ()):
         yield _entry(item, encoded)
@@ -164,7 +237,7 @@ def _entries(page: Mapping[str, Any]) -> Iterator[Entry]:
 
 def _entry(item: Mapping[str, Any], encoded: bool, **version: Any) -> Entry:
     return Entry(
-        key=_decoded(item["Key"]) if encoded else item["Key"],
+        key=decoded(item["Key"]) if encoded else item["Key"],
         size=item.get("Size", 0),
         etag=item.get("ETag", "").strip('"'),
         last_modified=_moment(item["LastModified"]),
@@ -173,8 +246,15 @@ def _entry(item: Mapping[str, Any], encoded: bool, **version: Any) -> Entry:
     )
 
 
-def _decoded(key: str) -> str:
-    return urllib.parse.unquote_to_bytes(key.replace("+", " ")).decode("utf-8", "surrogateescape")
+def _next_marker(page: Mapping[str, Any]) -> dict[str, str]:
+    """Where the next page begins; markers that are keys come encoded, and are asked for as they are."""
+    if token := page.get("NextContinuationToken"):
+        return {"ContinuationToken": token}
+    if not (key := page.get("NextKeyMarker")):
+        return {}
+    version = page.get("NextVersionIdMarker")
+    key = decoded(key) if page.get("EncodingType") == "url" else key
+    return {"KeyMarker": key, **({"VersionIdMarker": version} if version else {})}
 
 
 def _moment(moment: datetime) -> str:

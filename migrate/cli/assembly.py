@@ -12,12 +12,12 @@ from migrate.adapters.http import HttpxClient
 from migrate.adapters.journey import CommandJourneys
 from migrate.adapters.postgresql import PsycopgClient
 from migrate.adapters.redis import RedisClient
-from migrate.adapters.s3 import Access, S3Source, connect
+from migrate.adapters.s3 import Access
 from migrate.adapters.ssh import SshHosts
+from migrate.cli.buckets import Buckets
 from migrate.cli.state import StateFolder
 from migrate.cutover.lag import LagMeasured, PsqlSource
 from migrate.errors import UsageProblem
-from migrate.export.source import ObjectSource
 from migrate.export.step import BucketExported, ObjectsAccounted, SourceAnswers
 from migrate.inventory import Inventory, addresses, hold_against, read_inventory, require_files
 from migrate.lab.drill import OLD_HOST, DumpTaken, HostsUp, OldHomeLives, OldHomeRecipe, OldHomeSwitchedOff
@@ -109,15 +109,14 @@ class Undertaking:
         }
         return load_or_generate(self.state.secrets, self.stack.secrets, given)
 
-    def source_of(self) -> Callable[[str], ObjectSource]:
+    def buckets(self) -> Buckets:
         """Buckets at the old provider. `AWS_ENDPOINT_URL` wins over the manifest's; a drill brings its own."""
         access = self.drill.access if self.drill else None
         if access is None:
             endpoint = None if os.environ.get("AWS_ENDPOINT_URL") else self.stack.source.endpoint_url
             region = None if os.environ.get("AWS_REGION") else self.stack.source.region
             access = Access(endpoint_url=endpoint, region=region)
-        client = connect(access)
-        return lambda bucket: S3Source(client, bucket)
+        return Buckets(access)
 
     def actions(self, *, replace: bool = False, rotate_secrets: bool = False) -> ActionsFor:
         """Kind of step -> what carries it out; adapters are made when the run begins."""
@@ -137,10 +136,10 @@ class Undertaking:
         return assembled
 
     def _export_actions(self, stop: threading.Event) -> dict[str, Action]:
-        source_of = self.source_of()
+        buckets = self.buckets()
         return {
-            "preflight.source": SourceAnswers(self.stack, source_of),
-            "export.bucket": BucketExported(self.stack, source_of, self.state.archive, stop),
+            "preflight.source": SourceAnswers(self.stack, buckets.source),
+            "export.bucket": BucketExported(self.stack, buckets.source, self.state.archive, stop, buckets.lanes),
             "prove.objects": ObjectsAccounted(self.stack, self.state.archive),
         }
 

@@ -9,15 +9,17 @@ from typing import Annotated
 
 import typer
 
-from migrate.adapters.s3 import Access, S3Source, connect
+from migrate.adapters.s3 import Access, connect
 from migrate.adapters.s3_sink import S3Sink
+from migrate.cli.buckets import Buckets
 from migrate.cli.export_view import amount, progress_view, show_differences, show_export, show_import, visible
+from migrate.cli.options import DEFAULT_STACK, InventoryPath, State
 from migrate.cli.output import Json, Output, Quiet, Verbose
-from migrate.cli.phases import export_phase
-from migrate.cli.runs import DEFAULT_STACK, InventoryPath, State
 from migrate.errors import ExitCode, Missing, UsageProblem
+from migrate.export.archived import Tier
 from migrate.export.engine import export_bucket
 from migrate.export.importing import import_archive
+from migrate.export.inventory_report import open_report
 from migrate.export.ledger import Ledger
 from migrate.export.results import object_document
 from migrate.export.scope import ExportOptions, Order, parse_deadline, parse_rate
@@ -30,6 +32,26 @@ Endpoint = Annotated[str | None, typer.Option("--endpoint-url", help="An S3-comp
 Region = Annotated[str | None, typer.Option("--region", help="AWS_REGION.")]
 Profile = Annotated[str | None, typer.Option("--profile", help="A profile of the AWS CLI; AWS_PROFILE.")]
 NoSign = Annotated[bool, typer.Option("--no-sign-request", help="For public buckets: send no credentials.")]
+Versions = Annotated[bool, typer.Option("--versions", help="All versions and delete markers.")]
+Tags = Annotated[bool, typer.Option("--tags", help="Object tags too: one more request an object.")]
+Acls = Annotated[bool, typer.Option("--acls", help="Object ACLs too: one more request an object.")]
+RestoreArchived = Annotated[
+    Tier | None, typer.Option("--restore-archived", help="Have archived objects restored, wait for them, fetch them.")
+]
+ReportAddress = Annotated[
+    str | None,
+    typer.Option(
+        "--inventory-report",
+        metavar="s3://BUCKET/…/manifest.json",
+        help="Hold the listing against this S3 Inventory report.",
+    ),
+]
+Prune = Annotated[bool, typer.Option("--prune", help="Remove the files of objects that are gone from the source.")]
+Bandwidth = Annotated[str | None, typer.Option("--bandwidth", help="At most: 50M, 50MB/s, 400Mbit/s.")]
+Deadline = Annotated[str | None, typer.Option("--deadline", help="30h, or 2026-01-10T23:59:00-08:00.")]
+Include = Annotated[list[str] | None, typer.Option("--include", help="Only keys like this glob.")]
+Exclude = Annotated[list[str] | None, typer.Option("--exclude", help="No keys like this glob.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be fetched; write nothing.")]
 Dest = Annotated[Path, typer.Argument(metavar="DEST", help="The archive's folder.")]
 
 
@@ -43,14 +65,18 @@ def export(
     region: Region = None,
     profile: Profile = None,
     no_sign_request: NoSign = False,
-    versions: Annotated[bool, typer.Option("--versions", help="All versions and delete markers.")] = False,
-    tags: Annotated[bool, typer.Option("--tags", help="Object tags too: one more request an object.")] = False,
+    versions: Versions = False,
+    tags: Tags = False,
+    acls: Acls = False,
+    restore_archived: RestoreArchived = None,
+    inventory_report: ReportAddress = None,
+    prune: Prune = False,
     order: Annotated[Order, typer.Option("--order", help="What comes first.")] = Order.LISTED,
-    bandwidth: Annotated[str | None, typer.Option("--bandwidth", help="At most: 50M, 50MB/s, 400Mbit/s.")] = None,
-    deadline: Annotated[str | None, typer.Option("--deadline", help="30h, or 2026-01-10T23:59:00-08:00.")] = None,
-    include: Annotated[list[str] | None, typer.Option("--include", help="Only keys like this glob.")] = None,
-    exclude: Annotated[list[str] | None, typer.Option("--exclude", help="No keys like this glob.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be fetched; write nothing.")] = False,
+    bandwidth: Bandwidth = None,
+    deadline: Deadline = None,
+    include: Include = None,
+    exclude: Exclude = None,
+    dry_run: DryRun = False,
     inventory: InventoryPath = None,
     state: State = None,
     as_json: Json = False,
@@ -60,35 +86,58 @@ def export(
     """Copies a bucket into DEST, every object verified; or, with a manifest, every bucket of the stack."""
     output = Output(as_json, verbose, quiet)
     if not source.startswith(SCHEME):
+        from migrate.cli.phases import export_phase  # a manifest needs every adapter, a bucket only one
+
         _refuse_bucket_options(context, dest)
         export_phase(Path(source), inventory, state, output)
         return
-    if inventory is not None or state is not None:
-        raise UsageProblem("--inventory and --state belong to a manifest, not to a bucket", where="export")
-    if dest is None:
-        raise UsageProblem("DEST is missing", where="export", expected="cloudexit export s3://BUCKET[/PREFIX] DEST")
-    bucket, prefix = parse_address(source)
+    _refuse_manifest_options(inventory, state)
+    address = parse_address(source)
+    report_at = parse_address(inventory_report) if inventory_report else None
     options = ExportOptions(
         versions=versions,
         tags=tags,
+        acls=acls,
+        restore=restore_archived,
+        prune=prune,
         order=order,
         include=tuple(include or ()),
         exclude=tuple(exclude or ()),
         bytes_per_second=parse_rate(bandwidth) if bandwidth else 0.0,
         deadline=parse_deadline(deadline) if deadline else None,
     )
-    reader = S3Source(connect(Access(endpoint_url, region, profile, not no_sign_request)), bucket)
-    _export(reader, prefix, dest, options, output, dry_run=dry_run)
+    buckets = Buckets(Access(endpoint_url, region, profile, not no_sign_request))
+    _export(buckets, address, report_at, dest, options, output, dry_run=dry_run)
 
 
 def _export(
-    reader: S3Source, prefix: str, dest: Path, options: ExportOptions, output: Output, *, dry_run: bool
+    buckets: Buckets,
+    address: tuple[str, str],
+    report_at: tuple[str, str] | None,
+    dest: Path | None,
+    options: ExportOptions,
+    output: Output,
+    *,
+    dry_run: bool,
 ) -> None:
+    if dest is None:
+        raise UsageProblem("DEST is missing", where="export", expected="cloudexit export s3://BUCKET[/PREFIX] DEST")
+    bucket, prefix = address
+    reader = buckets.source(bucket)
+    report = open_report(buckets.source(report_at[0]), report_at[1], bucket) if report_at else None
     if dry_run:
         result = survey_bucket(reader, prefix, dest, options)
     else:
         with progress_view(output) as view:
-            result = export_bucket(reader, prefix, dest, options, on_progress=view)
+            result = export_bucket(
+                reader,
+                prefix,
+                dest,
+                options,
+                on_progress=view,
+                make_lanes=buckets.lanes(bucket),
+                inventory=report,
+            )
     if output.as_json:
         output.document(result.as_document())
     else:
@@ -177,6 +226,11 @@ def _refuse_bucket_options(context: typer.Context, dest: Path | None) -> None:
             where="export",
             expected="cloudexit export s3://BUCKET[/PREFIX] DEST …, or cloudexit export [STACK] [-i INVENTORY]",
         )
+
+
+def _refuse_manifest_options(inventory: Path | None, state: Path | None) -> None:
+    if inventory is not None or state is not None:
+        raise UsageProblem("--inventory and --state belong to a manifest, not to a bucket", where="export")
 
 
 @contextmanager

@@ -6,8 +6,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from migrate.cli.output import Output
-from migrate.export.ledger import Progress
+from migrate.export.crosscheck import CrossCheck
+from migrate.export.ledger import Ledger, Progress
 from migrate.export.results import Difference, ExportResult, ImportResult
+from migrate.export.status import archive_status
 
 LINE_SECONDS = 10.0
 SHOWN_DIFFERENCES = 50
@@ -77,23 +79,79 @@ class _Lines:
 
 
 def show_export(output: Output, result: ExportResult, dest: Path) -> None:
-    if result.dry_run:
-        lines = [
-            f"{result.listed} objects listed: {result.remaining_objects} to fetch, {amount(result.remaining_bytes)}",
-            f"{result.skipped} here already, {result.archived} archived, {result.gone} gone from the source",
-        ]
-    else:
-        lines = [
-            f"{result.verified} of {result.listed} objects verified, {result.skipped} of them by an earlier run; "
-            f"{amount(result.bytes)} in {span(result.seconds)}",
-            f"{result.quarantined} quarantined, {result.archived} archived, {result.unverified} unverified, "
-            f"{result.gone} gone from the source; not cross-checked against a second listing",
-        ]
-        if result.remaining_objects:
-            left = f"{result.remaining_objects} objects, {amount(result.remaining_bytes)}"
-            lines.append(f"left undone at the deadline: {left}")
-        lines.append("complete" if result.complete else f"incomplete: cloudexit export-ls {dest} names each object")
+    lines = list(_forecast_lines(result) if result.dry_run else _result_lines(result, dest))
     output.results.print("\n".join(lines), highlight=False, markup=False)
+
+
+def _forecast_lines(result: ExportResult) -> Iterator[str]:
+    yield f"{result.listed} objects listed: {result.remaining_objects} to fetch, {amount(result.remaining_bytes)}"
+    yield f"{result.skipped} here already, {result.archived} archived, {result.gone} gone from the source"
+    yield from _offer_lines(result)
+
+
+def _result_lines(result: ExportResult, dest: Path) -> Iterator[str]:
+    yield (
+        f"{result.verified} of {result.listed} objects verified, {result.skipped} of them by an earlier run; "
+        f"{amount(result.bytes)} in {span(result.seconds)}"
+    )
+    yield (
+        f"{result.quarantined} quarantined, {result.archived} archived, {result.unverified} unverified, "
+        f"{result.gone} gone from the source"
+    )
+    if result.second_read:
+        yield f"{result.second_read} of the verified only by two equal reads: the source states no checksum of them"
+    if result.pruned:
+        yield f"{result.pruned} files of objects that are gone were removed, {amount(result.pruned_bytes)}"
+    yield from _offer_lines(result)
+    yield _cross_check_line(result.cross_check)
+    if result.remaining_objects:
+        yield f"left undone at the deadline: {result.remaining_objects} objects, {amount(result.remaining_bytes)}"
+    yield "complete" if result.complete else f"incomplete: cloudexit export-ls {dest} names each object"
+
+
+def _offer_lines(result: ExportResult) -> Iterator[str]:
+    for offer in result.restore_offers:
+        hours = f"{offer.hours_to:.0f} h" if offer.hours_to >= 1 else f"{offer.hours_to * 60:.0f} min"
+        yield (
+            f"{offer.objects} objects in {offer.storage_class}, {amount(offer.bytes)}: "
+            f"--restore-archived {offer.tier} takes up to {hours} and costs about ${offer.usd:,.2f}, egress apart"
+        )
+
+
+def _cross_check_line(check: CrossCheck | str) -> str:
+    if isinstance(check, str):
+        return check
+    told = (
+        f"cross-checked against {check.second_source} of {check.taken}: {check.counted} counted there, "
+        f"{check.deleted_since} deleted since, {check.not_counted} listed and not counted"
+    )
+    if check.agrees:
+        return told
+    named = ", ".join(visible(key) for key in check.hidden_keys)
+    return (
+        f"{told}; THE LISTING DOES NOT SHOW {check.hidden} OBJECTS THAT THE SOURCE HAS ({named}), "
+        f"and of {check.unanswered} the source does not say whether it has them"
+    )
+
+
+def show_archive_status(output: Output, archive: Path) -> bool:
+    """Where the last run on an archive is; returns whether it is under way. Raises Missing."""
+    found = archive_status(archive)
+    if output.as_json:
+        output.document(found)
+        return bool(found["under_way"])
+    with Ledger.open(archive) as ledger:
+        progress = ledger.progress()
+    source = f"s3://{found['bucket']}/{found['prefix']}" if found["bucket"] else "a source that has not answered yet"
+    lines = [
+        f"run {found['run']} from {source} is {found['outcome']}, since {found['started']}, "
+        f"process {found['pid']} on {found['host']}",
+        progress_line(progress),
+        f"{progress.verified:,} verified, {progress.quarantined:,} quarantined, "
+        f"{progress.archived:,} archived, {progress.gone:,} gone",
+    ]
+    output.results.print("\n".join(lines), highlight=False, markup=False)
+    return bool(found["under_way"])
 
 
 def show_import(output: Output, result: ImportResult) -> None:

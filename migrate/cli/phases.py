@@ -7,8 +7,8 @@ import typer
 
 from migrate.cli.assembly import Undertaking
 from migrate.cli.execution import execute
+from migrate.cli.options import DEFAULT_STACK, InventoryPath, Replace, StackPath, State
 from migrate.cli.output import Json, Output, Quiet, Verbose
-from migrate.cli.runs import DEFAULT_STACK, InventoryPath, Replace, StackPath, State
 from migrate.plan import Phase, Plan
 
 PROVISION_KINDS = ("preflight.hosts", "provision.hosts")

@@ -13,8 +13,8 @@ from migrate.adapters.s3 import Access
 from migrate.cli.assembly import Drill, Undertaking
 from migrate.cli.execution import execute_locked
 from migrate.cli.lab import host_groups
+from migrate.cli.options import DEFAULT_STACK, InventoryPath, StackPath, State
 from migrate.cli.output import Json, Output, Quiet, Verbose
-from migrate.cli.runs import DEFAULT_STACK, InventoryPath, StackPath, State
 from migrate.cli.state import StateFolder
 from migrate.errors import UsageProblem
 from migrate.inventory import Inventory, read_inventory

@@ -9,20 +9,18 @@ import typer
 
 from migrate.cli.assembly import Undertaking
 from migrate.cli.execution import execute
+from migrate.cli.export_view import show_archive_status
+from migrate.cli.options import DEFAULT_STACK, InventoryPath, Replace, StackPath, State
 from migrate.cli.output import Json, Output, Quiet, Verbose
 from migrate.cli.state import StateFolder
 from migrate.errors import ExitCode, GateHeld, UsageProblem
+from migrate.export.keymap import LEDGER
 from migrate.journal import Journal
 from migrate.plan import Plan
 from migrate.report.document import run_report
 from migrate.report.status import run_status, show_status
 from migrate.report.terminal import show_plan, show_report
 
-StackPath = Annotated[Path, typer.Argument(help="The manifest.")]
-InventoryPath = Annotated[Path | None, typer.Option("--inventory", "-i", help="Ansible inventory of the new home.")]
-State = Annotated[Path | None, typer.Option("--state", help="State folder; .cloudexit beside the manifest.")]
-Replace = Annotated[bool, typer.Option("--replace", help="Overwrite a target that is not empty.")]
-DEFAULT_STACK = Path("stack.yaml")
 WATCH_SECONDS = 1.0
 
 
@@ -109,7 +107,7 @@ def _reviewed(planfile: Path, state: Path | None) -> Undertaking:
 
 
 def status(
-    stack: StackPath = DEFAULT_STACK,
+    stack: Annotated[Path, typer.Argument(metavar="[STACK | DEST]", help="A manifest, or an archive.")] = DEFAULT_STACK,
     state: State = None,
     watch: Annotated[bool, typer.Option("--watch", help="Again each second until the run ends.")] = False,
     as_json: Json = False,
@@ -118,6 +116,10 @@ def status(
     if watch and as_json:
         raise UsageProblem("--watch and --json exclude each other", expected="one of them", hint="poll with --json")
     output = Output(as_json)
+    if (stack / LEDGER).is_file():
+        while show_archive_status(output, stack) and watch:
+            time.sleep(WATCH_SECONDS)
+        return
     folder = _existing(stack, state)
     while True:
         found = run_status(folder.journal, folder.lock)

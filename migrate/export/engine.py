@@ -10,41 +10,46 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
-from migrate.errors import Interrupted, Unreachable
+from migrate.errors import CloudexitError, Interrupted, Unreachable
+from migrate.export.account import Account
 from migrate.export.clock import Clock
+from migrate.export.crosscheck import Scope, cross_check
 from migrate.export.dest import GO_ON, check_binding, explained, make_dest
+from migrate.export.events import EventLog
 from migrate.export.fetch import Fetcher
 from migrate.export.intake import Intake
-from migrate.export.lanes import Batch, Ending, Halted, Lanes, Outcome, ThreadLanes, Work
-from migrate.export.ledger import Ledger, Mode, Progress, State, utc_now
+from migrate.export.inventory_report import InventoryReport
+from migrate.export.kept import KEPT_FROM_BYTES, sweep
+from migrate.export.lanes import Batch, Ending, Halted, Lanes, LaneSetting, MakeLanes, Outcome, Work, careful_lanes
+from migrate.export.ledger import Ledger, Mode, Progress, utc_now
+from migrate.export.lister import Lister, ListingEnded
 from migrate.export.lock import exclusive
 from migrate.export.pace import Pace
 from migrate.export.placement import Placement
+from migrate.export.pruning import prune
 from migrate.export.results import ExportResult
 from migrate.export.scope import ExportOptions, Order, chooser
+from migrate.export.settings import Settings, ask_settings
 from migrate.export.source import Entry, ObjectSource
 from migrate.export.sums import sums_present, write_sums
+from migrate.export.thawing import Asked, StaysFrozen, Thawed, Thawing, ThawNews
 from migrate.export.tree import Tree
 
 __all__ = ["ExportOptions", "ExportResult", "OnProgress", "export_bucket"]
 
-PAGES_AHEAD = 4
 POLL_SECONDS = 0.2
 COMMIT_SECONDS = 1.0
 COMMIT_CHANGES = 1000
 REPORT_SECONDS = 0.25
 SILENT_IN_A_ROW = 32
 BATCH_OBJECTS = 64
+SETTINGS_SECONDS = 5.0
 
 OnProgress = Callable[[Progress], None]
 DEFAULT_OPTIONS = ExportOptions()
 
 
-class _ListingEnded:
-    pass
-
-
-Message = tuple[Entry, ...] | Outcome | Halted | _ListingEnded
+Message = tuple[Entry, ...] | Outcome | Halted | ThawNews | ListingEnded | Settings
 
 
 def export_bucket(
@@ -54,8 +59,13 @@ def export_bucket(
     options: ExportOptions = DEFAULT_OPTIONS,
     on_progress: OnProgress | None = None,
     cancel: threading.Event | None = None,
+    make_lanes: MakeLanes = careful_lanes,
+    inventory: InventoryReport | None = None,
 ) -> ExportResult:
     """Copies everything below `prefix` into the archive at `dest`, and goes on where an earlier run stopped.
+
+    `make_lanes` may know faster ways to the same source than the careful one; `inventory` is what the listing is held
+    against.
 
     Raises UsageProblem (DEST cannot be used, or belongs to another source), LockHeld, Missing, Refused or Unreachable
     (the bucket as a whole), Interrupted (`cancel` was set, or Ctrl-C), Incomplete (the disk is full). All but
@@ -67,7 +77,8 @@ def export_bucket(
         with Ledger.open(dest, Mode.WRITE) as ledger:
             binding = check_binding(ledger, source, prefix, options)
             run = _Run(source, prefix, options, ledger, tree, on_progress, cancel or threading.Event(), binding)
-            return run.carry_out()
+            run.inventory = inventory
+            return run.carry_out(make_lanes)
 
 
 class _Run:
@@ -94,39 +105,52 @@ class _Run:
         self._cancel = cancel
         self._clock = Clock(options.deadline)
         self._inbox: queue.SimpleQueue[Message] = queue.SimpleQueue()
-        self._room = threading.Semaphore(PAGES_AHEAD)
-        self._listing_stop = threading.Event()
         self._listing_done = False
         self._position = 0
-        self._outstanding: dict[int, int] = {}
-        self._settled: dict[Ending, int] = dict.fromkeys(Ending, 0)
-        self._settled_bytes = 0
-        self._fetched_bytes = 0
-        self._passed_over = [0, 0]
+        self.inventory: InventoryReport | None = None
+        self._outstanding: dict[int, Work] = {}
+        self._lister: Lister | None = None
+        self._thawing: Thawing | None = None
         self._silent = 0
         self._last_reason: str | None = None
-        self._gone = 0
         self._changes = 0
         self._committed_at = time.monotonic()
         self._reported_at = 0.0
         self._id = ledger.start_run({"source": source.where, "prefix": prefix, **options.as_document()})
-        self._intake = Intake(ledger, tree, self._id, chooser(options.include, options.exclude), with_tags=options.tags)
+        self._wanted = chooser(options.include, options.exclude)
+        self._intake = Intake(ledger, tree, self._id, self._wanted, options)
+        self._account = Account(ledger, self._id, self._intake.tally, self._clock)
         self._placement = Placement(ledger, tree, self._intake)
+        self._events = EventLog(tree, self._id)
+        self._settings = ask_settings(source, self._inbox.put)
 
-    def carry_out(self) -> ExportResult:
-        with self._recorded(), self._working() as lanes:
-            while not self._finished():
-                self._feed(lanes)
-                self._handle_messages()
-                self._commit_when_due()
-                self._report()
-                self._raise_when_stopped()
+    def carry_out(self, make_lanes: MakeLanes) -> ExportResult:
+        with self._recorded(), self._working(make_lanes) as lanes:
+            self._work(lanes)
+            if self.inventory is not None:
+                self._cross_check(self.inventory)
+                self._work(lanes)
             if self._silent:
                 self._raise_silent()
-        return self._result()
+            if self._options.prune:
+                self._prune()
+            self._settings.join(SETTINGS_SECONDS)
+        return self._account.result(self._position)
+
+    def _work(self, lanes: Lanes) -> None:
+        while not self._finished():
+            while self._feed(lanes):
+                pass
+            self._handle_messages(lanes)
+            self._commit_when_due()
+            self._report()
+            self._raise_when_stopped()
 
     def _finished(self) -> bool:
-        return self._listing_done and not self._outstanding and (self._queue_is_empty() or self._clock.expired)
+        if not self._listing_done or self._outstanding:
+            return False
+        is_waiting = self._thawing is not None and self._thawing.is_waiting
+        return self._clock.expired or (self._queue_is_empty() and not is_waiting)
 
     def _queue_is_empty(self) -> bool:
         found = self._ledger.connection.execute(
@@ -135,21 +159,29 @@ class _Run:
         return found is None
 
     @contextlib.contextmanager
-    def _working(self) -> Iterator[Lanes]:
-        fetcher = Fetcher(self._source, self._tree, Pace(self._options.bytes_per_second), with_tags=self._options.tags)
-        lanes = ThreadLanes(fetcher, self._inbox.put, self._options.workers)
-        threading.Thread(target=self._list, name="listing", daemon=True).start()
+    def _working(self, make_lanes: MakeLanes) -> Iterator[Lanes]:
+        options, pace = self._options, Pace(self._options.bytes_per_second)
+        fetcher = Fetcher(self._source, self._tree, pace, with_tags=options.tags, with_acls=options.acls)
+        extras = options.tags or options.acls
+        lanes = make_lanes(LaneSetting(fetcher, self._inbox.put, self._tree, pace, options.workers, extras))
+        if options.restore is not None:
+            self._thawing = Thawing(self._source, options.restore, self._inbox.put)
+        self._lister = lister = Lister(self._source, self._prefix, self._inbox.put, versions=options.versions)
         try:
             yield lanes
         finally:
-            self._listing_stop.set()
-            self._room.release()
+            lister.stop()
+            if self._thawing is not None:
+                self._thawing.stop()
             lanes.stop()
 
     @contextlib.contextmanager
     def _recorded(self) -> Iterator[None]:
         """However the run ends, what it settled is committed and the end is written down."""
-        outcome = "failed"
+        outcome, why = "failed", ""
+        self._events.write(
+            "began", {"source": self._source.where, "prefix": self._prefix, **self._options.as_document()}
+        )
         try:
             yield
             outcome = "ended"
@@ -160,11 +192,16 @@ class _Run:
             outcome = "interrupted"
             raise
         except (OSError, sqlite3.OperationalError) as problem:
+            why = str(problem)
             raise explained(problem, self._tree.dest) from problem
+        except CloudexitError as problem:
+            why = problem.what
+            raise
         finally:
             with contextlib.suppress(sqlite3.OperationalError, OSError):
                 self._drain()
-                self._write_end(outcome)
+                outcome = self._write_end(outcome)
+            self._events.close({"outcome": outcome, "why": why or None, "counts": self._counts()})
 
     def _drain(self) -> None:
         """Outcomes that were on their way when the run stopped are kept."""
@@ -173,43 +210,36 @@ class _Run:
                 message = self._inbox.get_nowait()
             except queue.Empty:
                 return
-            if isinstance(message, Outcome):
-                self._settle(message)
+            if isinstance(message, (Outcome, Settings)):
+                self._begin()
+                self._settle(message) if isinstance(message, Outcome) else message.record(self._ledger)
 
-    def _list(self) -> None:
-        try:
-            for page in self._source.pages(self._prefix, versions=self._options.versions):
-                self._room.acquire()
-                if self._listing_stop.is_set():
-                    return
-                self._inbox.put(page)
-            self._inbox.put(_ListingEnded())
-        except BaseException as problem:  # noqa: BLE001  a thread has nobody above it: the loop raises it
-            self._inbox.put(Halted(problem))
-
-    def _feed(self, lanes: Lanes) -> None:
-        if len(self._outstanding) > lanes.appetite // 2 or self._clock.expired:
-            return
+    def _feed(self, lanes: Lanes) -> bool:
+        """Hands out one batch; False where there is none to hand out, or the lanes have enough."""
+        room = lanes.appetite - len(self._outstanding)
+        if room <= 0 or self._clock.expired:
+            return False
         rows = self._ledger.connection.execute(
             "SELECT q.position, o.id, o.key, o.version_id, o.size, o.etag"
             " FROM temp.queue q JOIN objects o ON o.id = q.id WHERE q.position > ? ORDER BY q.position LIMIT ?",
-            (self._position, min(BATCH_OBJECTS, lanes.appetite - len(self._outstanding))),
+            (self._position, min(BATCH_OBJECTS, room)),
         ).fetchall()
         if not rows:
-            return
+            return False
         self._position = rows[-1][0]
         items = [
             Work(identifier, key.decode("utf-8", "surrogateescape"), version, size, etag)
             for _, identifier, key, version, size, etag in rows
         ]
         fitting = [item for item in items if self._clock.can_finish(item.size, self._options.workers)]
-        self._passed_over[0] += len(items) - len(fitting)
-        self._passed_over[1] += sum(item.size for item in items) - sum(item.size for item in fitting)
-        self._outstanding.update({item.id: item.size for item in fitting})
+        self._account.passed_over += len(items) - len(fitting)
+        self._account.passed_over_bytes += sum(item.size for item in items) - sum(item.size for item in fitting)
+        self._outstanding.update({item.id: item for item in fitting})
         if fitting:
             lanes.submit(Batch(tuple(fitting)))
+        return True
 
-    def _handle_messages(self) -> None:
+    def _handle_messages(self, lanes: Lanes) -> None:
         """Waits for one message, then takes what else is there."""
         try:
             message = self._inbox.get(timeout=POLL_SECONDS)
@@ -217,41 +247,91 @@ class _Run:
             return
         self._begin()
         for _ in range(BATCH_OBJECTS):
-            self._handle(message)
+            self._handle(message, lanes)
             try:
                 message = self._inbox.get_nowait()
             except queue.Empty:
                 return
-        self._handle(message)
+        self._handle(message, lanes)
 
-    def _handle(self, message: Message) -> None:
-        if isinstance(message, Halted):
-            raise message.problem
-        if isinstance(message, Outcome):
-            self._settle(message)
-            return
+    def _handle(self, message: Message, lanes: Lanes) -> None:
+        match message:
+            case Halted():
+                raise message.problem
+            case Outcome():
+                self._settle(message)
+            case Settings():
+                message.record(self._ledger)
+                self._changes += 1
+            case Asked() | Thawed() | StaysFrozen():
+                self._hear_of_thawing(message, lanes)
+            case _:
+                self._take_listing(message)
+
+    def _take_listing(self, message: "tuple[Entry, ...] | ListingEnded") -> None:
         for name, value in self._binding.items():
             self._ledger.set_archive_value(name, value)
         self._binding = {}
-        if isinstance(message, _ListingEnded):
-            self._gone = self._intake.finish(self._options.order)
+        if isinstance(message, ListingEnded):
+            self._account.gone = self._intake.finish(self._options.order)
             self._listing_done = True
             self._ledger.connection.execute("UPDATE runs SET listing_complete = 1 WHERE id = ?", (self._id,))
+            self._events.write("listed", self._counts())
         else:
             self._intake.take(message, queue_now=self._options.order is Order.LISTED)
             self._changes += len(message)
-            self._room.release()
+            if self._lister is not None:
+                self._lister.page_taken()
 
     def _settle(self, outcome: Outcome) -> None:
         self._begin()
         self._placement.settle(outcome)
-        size = self._outstanding.pop(outcome.id, 0)
-        self._settled[outcome.ending] += 1
-        self._settled_bytes += size
-        self._fetched_bytes += outcome.transferred
-        self._changes += 1
+        work = self._outstanding.pop(outcome.id, None)
+        size = work.size if work is not None else 0
+        self._account.settle(outcome, size)
+        if work is not None and outcome.ending not in (Ending.VERIFIED, Ending.CANCELLED):
+            self._events.tell_of(work, outcome)
+            if outcome.ending is Ending.ARCHIVED and self._thawing is not None:
+                self._thawing.submit(work, self._ledger.rows([work.id])[0].storage_class)
+        self._changes += COMMIT_CHANGES if size >= KEPT_FROM_BYTES else 1  # much work is written down at once
         self._silent = self._silent + 1 if outcome.ending is Ending.SILENT else 0
         self._last_reason = outcome.reason
+
+    def _hear_of_thawing(self, news: ThawNews, lanes: Lanes) -> None:
+        work = news.work
+        if self._thawing is not None:
+            self._thawing.heard(news)
+        if isinstance(news, Thawed):
+            self._account.take_back(Ending.ARCHIVED, work.size)
+            self._outstanding[work.id] = work
+            lanes.submit(Batch((work,)))
+            return
+        self._ledger.connection.execute("UPDATE objects SET reason = ? WHERE id = ?", (news.reason, work.id))
+        self._events.write("restore", {"key": work.key, "why": news.reason})
+        self._changes += 1
+
+    def _cross_check(self, report: InventoryReport) -> None:
+        self._commit()
+
+        scope = Scope(self._prefix, self._wanted, with_versions=self._options.versions)
+        found = cross_check(self._ledger, self._source, report, self._id, scope, self._take_hidden)
+        self._account.cross_check = found
+        self._events.write("cross-checked", {**asdict(found), "agrees": found.agrees})
+
+    def _take_hidden(self, entries: list[Entry]) -> None:
+        with self._ledger.transaction():
+            self._intake.take(entries, queue_now=True)
+
+    def _prune(self) -> None:
+        self._commit()
+        self._account.pruned = prune(self._ledger, self._tree, self._source, self._id, self._wanted)
+        self._events.write("pruned", asdict(self._account.pruned))
+
+    def _counts(self) -> dict[str, object]:
+        return {name: value for name, value in asdict(self._progress()).items() if isinstance(value, int)}
+
+    def _progress(self) -> Progress:
+        return self._account.progress(listing_done=self._listing_done)
 
     def _raise_when_stopped(self) -> None:
         if self._cancel.is_set():
@@ -287,73 +367,20 @@ class _Run:
         self._committed_at = time.monotonic()
 
     def _report(self) -> None:
-        self._clock.sample(sum(self._settled.values()), self._settled_bytes)
+        self._clock.sample(self._account.settled.total(), self._account.settled_bytes)
         now = time.monotonic()
         if self._on_progress is not None and now - self._reported_at >= REPORT_SECONDS:
             self._reported_at = now
             self._on_progress(self._progress())
 
-    def _progress(self) -> Progress:
-        tally, ended = self._intake.tally, self._settled
-        here = tally.skipped + tally.already_fetched + tally.markers
-        settled = here + sum(ended.values())
-        settled_bytes = tally.skipped_bytes + self._settled_bytes
-        left = max(0, tally.listed - settled), max(0, tally.listed_bytes - settled_bytes)
-        return Progress(
-            phase="fetching" if self._listing_done else "listing",
-            listed=tally.listed,
-            listed_bytes=tally.listed_bytes,
-            settled=settled,
-            settled_bytes=settled_bytes,
-            verified=ended[Ending.VERIFIED] + tally.skipped + tally.markers,
-            skipped=tally.skipped,
-            quarantined=ended[Ending.QUARANTINED],
-            archived=ended[Ending.ARCHIVED],
-            gone=ended[Ending.GONE] + self._gone,
-            unverified=ended[Ending.FETCHED] + tally.already_fetched,
-            fetched_bytes=self._fetched_bytes,
-            seconds=self._clock.seconds,
-            bytes_per_second=self._clock.rates()[1],
-            seconds_left=self._clock.seconds_left(*left) if self._listing_done else None,
-            errors=ended[Ending.FAILED] + ended[Ending.SILENT] + ended[Ending.QUARANTINED],
-        )
-
-    def _counts(self) -> dict[State, int]:
-        found = dict(
-            self._ledger.connection.execute(
-                "SELECT state, count(*) FROM objects WHERE seen_run = ? GROUP BY state", (self._id,)
-            )
-        )
-        return {state: found.get(state.value, 0) for state in State}
-
-    def _result(self) -> ExportResult:
-        counts = self._counts()
-        left = self._ledger.connection.execute(
-            "SELECT count(*), total(o.size) FROM temp.queue q JOIN objects o ON o.id = q.id WHERE q.position > ?",
-            (self._position,),
-        ).fetchone()
-        unverified = counts[State.LISTED] + counts[State.FETCHED]
-        return ExportResult(
-            listed=sum(counts.values()),
-            verified=counts[State.VERIFIED],
-            quarantined=counts[State.QUARANTINED],
-            archived=counts[State.ARCHIVED],
-            gone=self._gone + counts[State.GONE],
-            skipped=self._intake.tally.skipped,
-            bytes=self._fetched_bytes,
-            seconds=self._clock.seconds,
-            complete=not (unverified or counts[State.QUARANTINED] or counts[State.ARCHIVED]),
-            unverified=unverified,
-            remaining_objects=left[0] + self._passed_over[0],
-            remaining_bytes=int(left[1]) + self._passed_over[1],
-        )
-
-    def _write_end(self, outcome: str) -> None:
+    def _write_end(self, outcome: str) -> str:
         self._commit()
-        changed = any(self._settled.values())
+        if outcome == "ended":
+            sweep(self._tree, self._ledger)
+        changed = any(self._account.settled.values()) or self._account.pruned.objects
         if outcome == "ended" and (changed or not sums_present(self._tree.dest)):
             write_sums(self._ledger, self._tree)
-        result = self._result() if outcome == "ended" else None
+        result = self._account.result(self._position) if outcome == "ended" else None
         if result is not None:
             outcome = "complete" if result.complete else "incomplete"
         with self._ledger.transaction():
@@ -363,3 +390,4 @@ class _Run:
             )
         if self._on_progress is not None and result is not None:
             self._on_progress(self._progress())
+        return outcome

@@ -2,16 +2,22 @@
 
 import os
 import threading
+import time
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import BinaryIO
 
-from tenacity import Retrying, retry_if_exception_type, sleep_using_event, stop_after_attempt, wait_random_exponential
+from tenacity import Retrying, retry_if_exception_type, sleep_using_event, wait_random_exponential
 
+from migrate.export import pace
+from migrate.export.kept import claim, is_keepable
 from migrate.export.lanes import Ending, Outcome, Work
+from migrate.export.layouts import part_layouts
 from migrate.export.ledger import utc_now
 from migrate.export.pace import Pace
 from migrate.export.source import (
+    NOT_ALLOWED,
     ObjectArchived,
     ObjectChanged,
     ObjectFacts,
@@ -25,20 +31,14 @@ from migrate.export.source import (
     TransferBroken,
 )
 from migrate.export.tree import Tree
-from migrate.export.verification import (
-    Judgement,
-    StreamCheck,
-    Verdict,
-    even_parts,
-    plausible_layouts,
-    statements,
-)
+from migrate.export.verification import Judgement, StreamCheck, Verdict, statements
 
 MAX_ATTEMPTS = 4
 LONGEST_WAIT_SECONDS = 5.0
 CHUNK_BYTES = 256 * 1024
-MOST_PARTS = 10_000
+# Two equal reads: all the proof there can be where the source states nothing; none where it states what was not met.
 SECOND_READ = "second-read"
+UNMATCHED_READ = "second-read, unmatched"
 
 
 class Cancelled(Exception):
@@ -69,12 +69,21 @@ ENDINGS: tuple[tuple[type[ObjectProblem], Ending], ...] = (
 
 @dataclass(slots=True)
 class _Attempt:
-    """What survives from one attempt at an object to the next."""
+    """What survives from one attempt at an object to the next.
+
+    `failures` counts those in a row that are the object's own; what the whole store fails at is bounded by time.
+    """
 
     work: Work
     number: int = 0
+    failures: int = 0
+    began: float = 0.0
+    was_answered: bool = False
+    troubled_since: float | None = None
     spooled: str | None = None
+    keeping: bool = False
     transferred: int = 0
+    transferred_before: int = 0
     ask_every_part: bool = False
 
 
@@ -86,11 +95,12 @@ class Fetcher:
     tree: Tree
     pace: Pace
     with_tags: bool = False
+    with_acls: bool = False
 
     def __call__(self, work: Work, cancel: threading.Event) -> Outcome:
         attempt = _Attempt(work)
         retrying = Retrying(
-            stop=stop_after_attempt(MAX_ATTEMPTS),
+            stop=lambda _: self._is_exhausted(attempt),
             wait=wait_random_exponential(multiplier=0.1, max=LONGEST_WAIT_SECONDS),
             retry=retry_if_exception_type(RETRIABLE),
             sleep=sleep_using_event(cancel),
@@ -116,52 +126,101 @@ class Fetcher:
         attempt.number += 1
         self._drop(attempt)
         self.pace.wait(cancel)
+        attempt.began, attempt.was_answered = time.monotonic(), False
+        attempt.transferred_before = attempt.transferred
         try:
             return self._read(attempt, cancel)
-        except SlowDown:
-            self.pace.slow_down()
+        except (SlowDown, TransferBroken) as problem:
+            self._blame(attempt, problem)
             raise
         except ObjectChanged:
+            attempt.failures += 1
             self._adopt_new_head(attempt)
             raise
+        except WrongBytes:
+            attempt.failures += 1
+            raise
+
+    def _blame(self, attempt: _Attempt, problem: ObjectProblem) -> None:
+        """Decides whether the object failed or the store did: an outage must not cost an object its attempts."""
+        if attempt.keeping and attempt.transferred > attempt.transferred_before:
+            attempt.failures, attempt.troubled_since = 0, None  # it came forward, and goes on from there
+        if not isinstance(problem, (SlowDown, SourceSilent)) and (attempt.was_answered or self._store_is_well(attempt)):
+            attempt.failures += 1
+            return
+        attempt.troubled_since = attempt.troubled_since or time.monotonic()
+        self.pace.slow_down()
+
+    def _store_is_well(self, attempt: _Attempt) -> bool:
+        """Whether the store gives others what they ask for; where nobody has asked since, it is asked now."""
+        if self.pace.has_answered_since(attempt.began):
+            return True
+        if self.pace.witness is None:
+            return False
+        key, version_id = self.pace.witness
+        try:
+            self.source.head(key, version_id=version_id)
+        except (SlowDown, TransferBroken):
+            return False
+        except ObjectProblem:
+            return True
+        return True
+
+    def _is_exhausted(self, attempt: _Attempt) -> bool:
+        since = attempt.troubled_since
+        waited = since is not None and time.monotonic() - since > pace.PATIENCE_SECONDS
+        return waited or attempt.failures >= MAX_ATTEMPTS or self.pace.patience_is_lost
 
     def _adopt_new_head(self, attempt: _Attempt) -> None:
         facts = self.source.head(attempt.work.key, version_id=attempt.work.version_id)
         attempt.work = replace(attempt.work, etag=facts.etag, size=facts.size)
 
     def _read(self, attempt: _Attempt, cancel: threading.Event) -> Outcome:
-        work = attempt.work
-        name = f"{work.id}-{uuid.uuid4().hex}"
-        attempt.spooled = name
-        with self.tree.spool_file(name) as file:
-            check, judgement = self._stream(attempt, cancel, file)
-            if judgement.verdict is Verdict.WRONG:
-                # Parts may be uneven between an even first and last one: the next attempt asks for each.
-                attempt.ask_every_part = True
-                raise WrongBytes(check, judgement)
-            if judgement.verdict is Verdict.UNKNOWN:
-                self._compare_second_read(attempt, cancel, check, judgement)
-                judgement = replace(judgement, proof=SECOND_READ)
+        with self._open_spool(attempt) as file:
+            try:
+                check, judgement = self._stream(attempt, cancel, file)
+                if judgement.verdict is Verdict.WRONG:
+                    # Parts may be uneven between an even first and last one: the next attempt asks for each.
+                    attempt.ask_every_part = True
+                    raise WrongBytes(check, judgement)
+                if judgement.verdict is Verdict.UNKNOWN:
+                    self._compare_second_read(attempt, cancel, check, judgement)
+                    judgement = replace(judgement, proof=UNMATCHED_READ if check.statements else SECOND_READ)
+            except WrongBytes:
+                attempt.keeping = False
+                raise
             os.fsync(file.fileno())
-        return self._whole(attempt, name, check, judgement)
+        self.pace.answered(attempt.work.key, attempt.work.version_id)
+        return self._whole(attempt, check, judgement)
 
-    def _whole(self, attempt: _Attempt, name: str, check: StreamCheck, judgement: Judgement) -> Outcome:
+    def _open_spool(self, attempt: _Attempt) -> BinaryIO:
+        """The file for the object's bytes: a new one, or the kept beginning of a large object."""
+        attempt.keeping = is_keepable(attempt.work)
+        if attempt.keeping:
+            attempt.spooled = claim(self.tree, attempt.work)
+            return self.tree.kept_file(attempt.spooled)
+        attempt.spooled = f"{attempt.work.id}-{uuid.uuid4().hex}"
+        return self.tree.spool_file(attempt.spooled)
+
+    def _whole(self, attempt: _Attempt, check: StreamCheck, judgement: Judgement) -> Outcome:
         work, facts = attempt.work, check.facts
         reasons = []
+        settled = judgement.proof != UNMATCHED_READ
         if judgement.verdict is not Verdict.PROVED:
-            reasons.append(f"{judgement.reason}; two reads were equal, which proves no origin")
+            reasons.append(f"{judgement.reason}; two reads were equal")
         tags = None
         if self.with_tags:
             try:
                 tags = self.source.tags(work.key, version_id=work.version_id)
             except (ObjectForbidden, ObjectRejected) as refusal:
                 reasons.append(f"its tags could not be read: {refusal.detail}")
+                settled = False
                 judgement = replace(judgement, proof=None)  # so that the next run tries again
         return Outcome(
             work.id,
-            Ending.FETCHED if reasons else Ending.VERIFIED,
+            Ending.VERIFIED if settled else Ending.FETCHED,
             attempt.number,
-            spooled=name,
+            spooled=attempt.spooled,
             size=check.received,
             transferred=attempt.transferred,
             etag=facts.etag,
@@ -169,6 +228,7 @@ class Fetcher:
             headers=facts.headers,
             metadata=facts.metadata,
             tags=tags,
+            acl=self._acl(work) if self.with_acls else None,
             digest=check.digest,
             md5=check.md5,
             proof=judgement.proof,
@@ -176,15 +236,46 @@ class Fetcher:
             reason="; ".join(reasons) or None,
         )
 
+    def _acl(self, work: Work) -> Mapping[str, object]:
+        """Who may do what with it. It is no part of the object's bytes: a refusal is recorded and costs nothing."""
+        try:
+            return self.source.acl(work.key, version_id=work.version_id)
+        except (ObjectForbidden, ObjectRejected) as refusal:
+            return {NOT_ALLOWED: refusal.detail}
+
     def _stream(
         self, attempt: _Attempt, cancel: threading.Event, file: BinaryIO | None
     ) -> tuple[StreamCheck, Judgement]:
+        check = self._hash_kept(attempt, cancel, file) if file is not None and attempt.keeping else None
+        if check is None or check.received < check.facts.size:
+            check = self._stream_rest(attempt, cancel, file, check)
+        return check, check.judge(file) if file is not None else Judgement(Verdict.UNKNOWN)
+
+    def _hash_kept(self, attempt: _Attempt, cancel: threading.Event, file: BinaryIO) -> StreamCheck | None:
+        """Takes in what an earlier attempt left in the file; None where there is nothing."""
+        data = file.read(CHUNK_BYTES)
+        if not data:
+            return None
         work = attempt.work
-        with self.source.read(work.key, version_id=work.version_id, if_match=work.etag) as reading:
-            facts = reading.facts
-            if work.etag and facts.etag != work.etag:
-                raise ObjectChanged(work.key, f"the ETag is {facts.etag}, the listing said {work.etag}")
-            check = self._check_for(attempt, facts)
+        facts = self.source.head(work.key, version_id=work.version_id)
+        _expect_same(work, facts)
+        check = self._check_for(attempt, facts)
+        while data:
+            if cancel.is_set():
+                raise Cancelled
+            check.update(data)
+            data = file.read(CHUNK_BYTES)
+        return check
+
+    def _stream_rest(
+        self, attempt: _Attempt, cancel: threading.Event, file: BinaryIO | None, check: StreamCheck | None
+    ) -> StreamCheck:
+        work = attempt.work
+        start = check.received if check is not None else 0
+        with self.source.read(work.key, version_id=work.version_id, if_match=work.etag, start=start) as reading:
+            attempt.was_answered = True
+            _expect_same(work, reading.facts)
+            check = check or self._check_for(attempt, reading.facts)
             while data := reading.read(CHUNK_BYTES):
                 if cancel.is_set():
                     raise Cancelled
@@ -193,7 +284,7 @@ class Fetcher:
                 check.update(data)
                 if file is not None:
                     _write_all(file, data)
-        return check, check.judge(file) if file is not None else Judgement(Verdict.UNKNOWN)
+        return check
 
     def _compare_second_read(
         self, attempt: _Attempt, cancel: threading.Event, check: StreamCheck, judgement: Judgement
@@ -207,35 +298,13 @@ class Fetcher:
         counts = {said.parts for said in statements(facts) if said.parts}
         if not counts:
             return StreamCheck(facts)
-        layouts, certain = self._layouts(attempt, facts, max(counts))
-        return StreamCheck(facts, layouts, layouts_certain=certain)
-
-    def _layouts(self, attempt: _Attempt, facts: ObjectFacts, parts: int) -> tuple[tuple[tuple[int, ...], ...], bool]:
-        """The part layouts that may be true, the likeliest first, and whether the source itself gave them."""
         work = attempt.work
-        if parts == 1:
-            return ((facts.size,),), True
-        first = self.source.part_size(work.key, version_id=work.version_id, part=1)
-        if not first:
-            return plausible_layouts(facts.size, parts), False
-        if -(-facts.size // first) == parts and not attempt.ask_every_part:
-            last = self.source.part_size(work.key, version_id=work.version_id, part=parts)
-            even = even_parts(facts.size, first)
-            if last == even[-1]:
-                return (even, *plausible_layouts(facts.size, parts)), True
-        sizes = self._every_part(work, first, min(parts, MOST_PARTS))
-        if sizes is None or sum(sizes) != facts.size:
-            return plausible_layouts(facts.size, parts), False
-        return (sizes,), True
 
-    def _every_part(self, work: Work, first: int, parts: int) -> tuple[int, ...] | None:
-        sizes = [first]
-        for part in range(2, parts + 1):
-            size = self.source.part_size(work.key, version_id=work.version_id, part=part)
-            if size is None:
-                return None
-            sizes.append(size)
-        return tuple(sizes)
+        def part_size(part: int) -> int | None:
+            return self.source.part_size(work.key, version_id=work.version_id, part=part)
+
+        layouts, certain = part_layouts(facts.size, max(counts), part_size, ask_every_part=attempt.ask_every_part)
+        return StreamCheck(facts, layouts, layouts_certain=certain)
 
     def _quarantined(self, attempt: _Attempt, wrong: WrongBytes) -> Outcome:
         check, judgement = wrong.check, wrong.judgement
@@ -280,9 +349,14 @@ class Fetcher:
         )
 
     def _drop(self, attempt: _Attempt) -> None:
-        if attempt.spooled is not None:
+        if attempt.spooled is not None and not attempt.keeping:
             self.tree.discard(attempt.spooled)
-            attempt.spooled = None
+        attempt.spooled = None
+
+
+def _expect_same(work: Work, facts: ObjectFacts) -> None:
+    if work.etag and facts.etag != work.etag:
+        raise ObjectChanged(work.key, f"the ETag is {facts.etag}, the listing said {work.etag}")
 
 
 def _write_all(file: BinaryIO, data: bytes) -> None:

@@ -162,9 +162,10 @@ class _Writer:
         if row.delete_marker:
             self._retrying()(self._sink.delete, key)
             return _Report(row, _Fate.WRITTEN)
-        if row.path is None or row.md5 is None:
+        parts = _parts(row)
+        if row.path is None or (row.md5 is None and not parts):
             return _Report(row, _Fate.FAILED, "the archive holds no bytes of it")
-        upload = Upload(key, row.stored_size or 0, row.md5, row.headers, row.metadata, row.tags or {}, _parts(row))
+        upload = Upload(key, row.stored_size or 0, row.md5 or "", row.headers, row.metadata, row.tags or {}, parts)
         try:
             etag = self._retrying()(self._send, upload, row.path)
         except (OSError, PathBlocked) as problem:

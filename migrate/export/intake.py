@@ -4,10 +4,10 @@ import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from migrate.export.fetch import SECOND_READ
+from migrate.export.fetch import UNMATCHED_READ
 from migrate.export.keymap import folders, is_safe, key_bytes, key_text, object_path, odd_path, safe_path
 from migrate.export.ledger import Ledger, State, utc_now
-from migrate.export.scope import Order
+from migrate.export.scope import ExportOptions, Order
 from migrate.export.source import Entry
 from migrate.export.tree import PathBlocked, Tree
 
@@ -16,7 +16,7 @@ REMEMBERED_FOLDERS = 100_000
 
 KNOWN = (
     "SELECT key, version_id, id, is_latest, state, etag, size, last_modified, path, stored_size, proof, seen_run,"
-    " delete_marker, tags IS NOT NULL FROM objects WHERE key IN ({marks})"
+    " delete_marker, tags IS NOT NULL, acl IS NOT NULL FROM objects WHERE key IN ({marks})"
 )
 INSERT = (
     "INSERT INTO objects (key, version_id, is_latest, delete_marker, state, size, etag, last_modified, storage_class,"
@@ -54,6 +54,7 @@ class Known:
     seen_run: int
     delete_marker: int
     has_tags: int
+    has_acl: int
 
 
 @dataclass(slots=True)
@@ -75,14 +76,14 @@ class Intake:
     """Takes the pages of one run's listing. The caller owns the transaction."""
 
     def __init__(
-        self, ledger: Ledger, tree: Tree, run: int, wanted: Callable[[str], bool], *, with_tags: bool = False
+        self, ledger: Ledger, tree: Tree, run: int, wanted: Callable[[str], bool], options: ExportOptions
     ) -> None:
         self.tally = IntakeTally()
         self._connection = ledger.connection
         self._tree = tree
         self._run = run
         self._wanted = wanted
-        self._with_tags = with_tags
+        self._options = options
         self._folders: set[str] = set()
 
     def take(self, page: Iterable[Entry], *, queue_now: bool) -> None:
@@ -173,14 +174,14 @@ class Intake:
         if entry.delete_marker:
             self._rename_for_latest(entry, row)
             return State.VERIFIED
-        if not was_settled(row, with_tags=self._with_tags):
+        if not was_settled(row, self._options):
             return None
         path = self._rename_for_latest(entry, row)
         if path is None or self._tree.size(path) != row.stored_size:
             return None
         if row.state != "gone":
             return State(row.state)
-        return State.FETCHED if row.proof == SECOND_READ else State.VERIFIED
+        return State.FETCHED if row.proof == UNMATCHED_READ else State.VERIFIED
 
     def _rename_for_latest(self, entry: Entry, row: Known) -> str | None:
         """A version that became current, or ceased to be, changes its place; returns where it lies now."""
@@ -240,11 +241,11 @@ def unchanged(entry: Entry, row: Known) -> bool:
     return same and _same_moment(row.last_modified, entry.last_modified)
 
 
-def was_settled(row: Known, *, with_tags: bool) -> bool:
+def was_settled(row: Known, options: ExportOptions) -> bool:
     """Whether an earlier run had nothing left to do for this object."""
     if row.path is None or row.proof is None or row.state not in ("verified", "fetched", "gone"):
         return False
-    return bool(row.has_tags) or not with_tags
+    return (bool(row.has_tags) or not options.tags) and (bool(row.has_acl) or not options.acls)
 
 
 def known_rows(connection: sqlite3.Connection, keys: Sequence[bytes]) -> dict[tuple[bytes, str], Known]:

@@ -7,6 +7,7 @@ seen: where one safe key is a folder of another (`a` beside `a/b`), the folder w
 """
 
 import hashlib
+import re
 from collections.abc import Iterator
 
 OBJECTS = "objects"
@@ -20,6 +21,8 @@ SUMS = "SHA256SUMS"
 
 MAX_COMPONENT_BYTES = 255
 MAX_KEY_BYTES = 1024
+UNPRINTABLE = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\ud800-\\udfff]")
+EMPTY_OR_DOTS = re.compile(r"(?:\A|/)\.{0,2}(?:/|\Z)")
 
 
 def key_bytes(key: str) -> bytes:
@@ -34,11 +37,12 @@ def key_text(raw: bytes) -> str:
 
 def is_safe(key: str) -> bool:
     """Whether the key can be a relative path below a folder, on its own."""
-    if not key or len(key_bytes(key)) > MAX_KEY_BYTES:
+    if UNPRINTABLE.search(key) or EMPTY_OR_DOTS.search(key):
         return False
-    if any(_is_unprintable(character) for character in key):
-        return False
-    return all(_is_safe_component(component) for component in key.split("/"))
+    raw = key_bytes(key)
+    if len(raw) <= MAX_COMPONENT_BYTES:
+        return True
+    return len(raw) <= MAX_KEY_BYTES and all(len(part) <= MAX_COMPONENT_BYTES for part in raw.split(b"/"))
 
 
 def folders(key: str) -> Iterator[str]:
@@ -72,12 +76,3 @@ def object_path(key: str, *, version_id: str = "", is_latest: bool = True, is_fo
     if not is_latest:
         return version_path(key, version_id)
     return safe_path(key) if is_safe(key) and not is_folder else odd_path(key)
-
-
-def _is_unprintable(character: str) -> bool:
-    code = ord(character)
-    return code < 0x20 or 0x7F <= code < 0xA0 or 0xD800 <= code < 0xE000
-
-
-def _is_safe_component(component: str) -> bool:
-    return component not in ("", ".", "..") and len(key_bytes(component)) <= MAX_COMPONENT_BYTES

@@ -9,7 +9,11 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from migrate.export.pace import Pace
+    from migrate.export.tree import Tree
 
 STOP_SECONDS = 3.0
 
@@ -56,6 +60,7 @@ class Outcome:
     headers: Mapping[str, str] = field(default_factory=dict)
     metadata: Mapping[str, str] = field(default_factory=dict)
     tags: Mapping[str, str] | None = None
+    acl: Mapping[str, object] | None = None
     digest: str | None = None
     md5: str | None = None
     proof: str | None = None
@@ -88,6 +93,30 @@ class Lanes(Protocol):
     def stop(self) -> None:
         """Ends the lanes within seconds; work not begun is dropped without an outcome."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class LaneSetting:
+    """What lanes are made with.
+
+    `fetch` is the careful way to fetch one object; `workers` is how many do so at once; `with_extras` says that each
+    object takes more than one request (tags, ACLs).
+    """
+
+    fetch: Fetch
+    deliver: Deliver
+    tree: "Tree"
+    pace: "Pace"
+    workers: int
+    with_extras: bool = False
+
+
+MakeLanes = Callable[[LaneSetting], Lanes]
+
+
+def careful_lanes(setting: LaneSetting) -> Lanes:
+    """Every object through the careful lane: right for any source."""
+    return ThreadLanes(setting.fetch, setting.deliver, setting.workers)
 
 
 class ThreadLanes:

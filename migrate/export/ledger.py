@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from migrate.errors import Missing, UsageProblem
 from migrate.export.keymap import LEDGER, key_bytes, key_text
-from migrate.export.ledger_schema import QUEUE, SCHEMA, SCHEMA_VERSION
+from migrate.export.ledger_schema import MIGRATIONS, QUEUE, SCHEMA, SCHEMA_VERSION
 
 BUSY_SECONDS = 10.0
 ROWS_AT_ONCE = 1000
@@ -57,6 +57,7 @@ class Row:
     headers: Mapping[str, str]
     metadata: Mapping[str, str]
     tags: Mapping[str, str] | None
+    acl: Mapping[str, object] | None
     part_sizes: tuple[int, ...]
     path: str | None
     stored_size: int | None
@@ -110,7 +111,7 @@ class RunRecord:
 
 COLUMNS = (
     "id, key, version_id, is_latest, delete_marker, state, size, etag, last_modified, storage_class, content_type,"
-    " headers, metadata, tags, part_sizes, path, stored_size, digest, md5, proof, reason, evidence, attempts,"
+    " headers, metadata, tags, acl, part_sizes, path, stored_size, digest, md5, proof, reason, evidence, attempts,"
     " settled_at, seen_run"
 )
 
@@ -274,12 +275,15 @@ class Ledger:
         if version == 0 and self._mode is Mode.WRITE:
             self.connection.executescript(f"BEGIN; {SCHEMA}; PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
             return
+        while version in MIGRATIONS and self._mode is Mode.WRITE:
+            self.connection.executescript(f"BEGIN; {MIGRATIONS[version]}; PRAGMA user_version = {version + 1}; COMMIT;")
+            version += 1
         if version != SCHEMA_VERSION:
             raise UsageProblem(
                 f"the ledger has schema version {version}",
                 where=str(self.path),
                 expected=f"version {SCHEMA_VERSION}",
-                hint="use the release of cloudexit that made this archive, or export into a new DEST",
+                hint="an export into it brings an older one up to date; a newer one needs a newer cloudexit",
             )
 
 
@@ -290,7 +294,7 @@ def row_of(fields: Sequence[object]) -> Row:
     values["is_latest"] = bool(values["is_latest"])
     values["delete_marker"] = bool(values["delete_marker"])
     values["state"] = State(str(values["state"]))
-    for name in ("headers", "metadata", "tags", "evidence"):
+    for name in ("headers", "metadata", "tags", "acl", "evidence"):
         values[name] = json.loads(values[name]) if values[name] is not None else None  # type: ignore[arg-type]
     values["part_sizes"] = tuple(json.loads(values["part_sizes"]))  # type: ignore[arg-type]
     return Row(**values)  # type: ignore[arg-type]

@@ -1,6 +1,6 @@
 """The ledger's tables. `PRAGMA user_version` is the schema's version."""
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 SCHEMA = """
 CREATE TABLE archive (
@@ -38,6 +38,7 @@ CREATE TABLE objects (
     headers TEXT NOT NULL DEFAULT '{}',
     metadata TEXT NOT NULL DEFAULT '{}',
     tags TEXT,
+    acl TEXT,
     part_sizes TEXT NOT NULL DEFAULT '[]',
     -- what lies in the archive
     path TEXT,
@@ -58,6 +59,9 @@ CREATE TABLE folders (
     path TEXT PRIMARY KEY
 ) WITHOUT ROWID;
 """
+
+# From each earlier version to the next.
+MIGRATIONS = {1: "ALTER TABLE objects ADD COLUMN acl TEXT"}
 
 # Positions of one run's work; a temporary table, so it costs no fsync and ends with the run.
 QUEUE = "CREATE TEMP TABLE queue (position INTEGER PRIMARY KEY, id INTEGER NOT NULL)"

@@ -3,11 +3,12 @@
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from migrate.export.intake import Intake
-from migrate.export.keymap import QUARANTINE, key_bytes, object_path, odd_path, quarantine_folder
+from migrate.export.keymap import QUARANTINE, key_bytes, key_text, object_path, odd_path, quarantine_folder
 from migrate.export.lanes import Ending, Outcome
-from migrate.export.ledger import Ledger, Row, State, utc_now
+from migrate.export.ledger import Ledger, State, utc_now
 from migrate.export.source import ObjectFacts
 from migrate.export.tree import PathBlocked, Tree
 from migrate.export.verification import CHECKSUM_HEADER
@@ -31,10 +32,13 @@ KEPT_HEADERS = frozenset(
         "x-amz-website-redirect-location",
     }
 )
+FILED = (
+    "SELECT id, key, version_id, is_latest, state, size, etag, last_modified, path, evidence FROM objects WHERE id = ?"
+)
 STORED = (
     "UPDATE objects SET state = ?, size = ?, etag = ?, last_modified = ?, content_type = ?, headers = ?, metadata = ?,"
-    " tags = ?, part_sizes = ?, path = ?, stored_size = ?, digest = ?, md5 = ?, proof = ?, reason = ?, evidence = NULL,"
-    " attempts = ?, settled_at = ? WHERE id = ?"
+    " tags = ?, acl = ?, part_sizes = ?, path = ?, stored_size = ?, digest = ?, md5 = ?, proof = ?, reason = ?,"
+    " evidence = NULL, attempts = ?, settled_at = ? WHERE id = ?"
 )
 UNSTORED = (
     "UPDATE objects SET state = ?, proof = NULL, reason = ?, evidence = ?, attempts = ?, settled_at = ? WHERE id = ?"
@@ -57,6 +61,22 @@ def kept_headers(facts: ObjectFacts | Outcome) -> dict[str, str]:
     }
 
 
+@dataclass(frozen=True, slots=True)
+class Filed:
+    """What settling an outcome must know of the object's row."""
+
+    id: int
+    key: str
+    version_id: str
+    is_latest: int
+    state: str
+    size: int
+    etag: str
+    last_modified: str
+    path: str | None
+    evidence: str | None
+
+
 class Placement:
     """Settles outcomes. The caller owns the transaction."""
 
@@ -67,12 +87,12 @@ class Placement:
 
     def settle(self, outcome: Outcome) -> State:
         """Names the file, writes the row, and returns the object's state. A cancelled object stays as it was."""
-        found = self._ledger.rows([outcome.id])
-        if not found:
+        found = self._ledger.connection.execute(FILED, (outcome.id,)).fetchone()
+        if found is None:
             raise LookupError(f"the ledger has no object {outcome.id}")
-        row = found[0]
+        row = Filed(found[0], key_text(found[1]), *found[2:])
         if outcome.ending is Ending.CANCELLED:
-            return row.state
+            return State(row.state)
         state = STATES[outcome.ending]
         if state in (State.VERIFIED, State.FETCHED):
             self._store(row, outcome, state)
@@ -80,7 +100,7 @@ class Placement:
             self._record_unstored(row, outcome, state)
         return state
 
-    def _store(self, row: Row, outcome: Outcome, state: State) -> None:
+    def _store(self, row: Filed, outcome: Outcome, state: State) -> None:
         assert outcome.spooled is not None
         path = self._place(row, outcome.spooled)
         if row.path is not None and row.path != path:
@@ -99,9 +119,10 @@ class Placement:
                 outcome.last_modified if changed else row.last_modified,
                 outcome.headers.get("content-type"),
                 json.dumps(kept_headers(outcome)),
-                json.dumps(dict(outcome.metadata)),
+                json.dumps(dict(outcome.metadata)) if outcome.metadata else "{}",
                 json.dumps(dict(outcome.tags)) if outcome.tags is not None else None,
-                json.dumps(outcome.part_sizes),
+                json.dumps(dict(outcome.acl)) if outcome.acl is not None else None,
+                json.dumps(outcome.part_sizes) if outcome.part_sizes else "[]",
                 path,
                 outcome.size,
                 outcome.digest,
@@ -114,12 +135,12 @@ class Placement:
             ),
         )
 
-    def _place(self, row: Row, spooled: str) -> str:
+    def _place(self, row: Filed, spooled: str) -> str:
         """Puts the file where its key belongs; where a foreign link or folder stands in the way, among the odd ones."""
         path = object_path(
             row.key,
             version_id=row.version_id,
-            is_latest=row.is_latest,
+            is_latest=bool(row.is_latest),
             is_folder=self._intake.is_folder(row.key),
         )
         if row.version_id:
@@ -147,7 +168,7 @@ class Placement:
                 return self._tree.move(folder, f"{QUARANTINE}/stray-{stray}")
         return False
 
-    def _record_unstored(self, row: Row, outcome: Outcome, state: State) -> None:
+    def _record_unstored(self, row: Filed, outcome: Outcome, state: State) -> None:
         evidence = dict(outcome.evidence) if outcome.evidence is not None else None
         if state is State.QUARANTINED and evidence is not None:
             evidence = self._quarantine(row, outcome, evidence)
@@ -163,7 +184,7 @@ class Placement:
             ),
         )
 
-    def _quarantine(self, row: Row, outcome: Outcome, evidence: Mapping[str, object]) -> dict[str, object]:
+    def _quarantine(self, row: Filed, outcome: Outcome, evidence: Mapping[str, object]) -> dict[str, object]:
         folder = quarantine_folder(row.key, row.version_id)
         told = {
             "key": row.key,

@@ -2,6 +2,8 @@
 
 from dataclasses import asdict, dataclass
 
+from migrate.export.archived import RestoreOffer
+from migrate.export.crosscheck import CrossCheck
 from migrate.export.ledger import Row
 
 
@@ -12,7 +14,9 @@ class ExportResult:
     `listed` counts the objects that the source showed. `verified` are those of them whose bytes in the archive are
     proved, `skipped` those of the verified that an earlier run had proved. `gone` vanished from the source since the
     last run. `unverified` were listed and are neither verified, quarantined nor archived. `bytes` came over the wire in
-    `seconds`. `remaining_*` is what a deadline left undone.
+    `seconds`. `second_read` are those of the verified of which the source states nothing, and two reads were equal.
+    `restore_offers` say what the archived ones would cost and take. `cross_check` is how the listing compares with a
+    second source, or why it was held against none. `remaining_*` is what a deadline left undone.
     """
 
     listed: int
@@ -27,7 +31,12 @@ class ExportResult:
     unverified: int = 0
     remaining_objects: int = 0
     remaining_bytes: int = 0
+    second_read: int = 0
+    pruned: int = 0
+    pruned_bytes: int = 0
+    restore_offers: tuple[RestoreOffer, ...] = ()
     cross_checked: bool = False
+    cross_check: CrossCheck | str = "not cross-checked"
     dry_run: bool = False
 
     def as_document(self) -> dict[str, object]:
@@ -119,6 +128,7 @@ def object_document(row: Row) -> dict[str, object]:
         "metadata": dict(row.metadata),
         "tags": dict(row.tags) if row.tags is not None else None,
         "last_modified": row.last_modified,
+        "acl": dict(row.acl) if row.acl is not None else None,
         "is_latest": row.is_latest,
         "delete_marker": row.delete_marker,
         "storage_class": row.storage_class,

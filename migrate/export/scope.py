@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 from migrate.errors import UsageProblem
+from migrate.export.archived import Tier
 
 DEFAULT_WORKERS = 16
 
@@ -26,12 +27,15 @@ class ExportOptions:
 
     versions: bool = False
     tags: bool = False
+    acls: bool = False
     order: Order = Order.LISTED
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     bytes_per_second: float = 0.0
     deadline: datetime | None = None
     workers: int = DEFAULT_WORKERS
+    prune: bool = False
+    restore: Tier | None = None
 
     def as_document(self) -> dict[str, object]:
         return {**asdict(self), "deadline": self.deadline.isoformat() if self.deadline else None}

@@ -10,6 +10,9 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import BinaryIO, Protocol
 
+# How a setting that may not be read is recorded.
+NOT_ALLOWED = "not allowed to look"
+
 
 class ObjectProblem(Exception):
     """One object could not be read or written; `detail` is what the store said."""
@@ -107,8 +110,11 @@ class ObjectSource(Protocol):
         """
         ...
 
-    def read(self, key: str, *, version_id: str, if_match: str) -> AbstractContextManager[Reading]:
-        """The object's bytes; `version_id` and `if_match` are empty where none is asked for. Raises ObjectProblem."""
+    def read(self, key: str, *, version_id: str, if_match: str, start: int = 0) -> AbstractContextManager[Reading]:
+        """The object's bytes from `start` on; `version_id` and `if_match` are empty where none is asked for.
+
+        The facts are those of the whole object, but for the checksums where `start` is not 0. Raises ObjectProblem.
+        """
         ...
 
     def head(self, key: str, *, version_id: str) -> ObjectFacts:
@@ -123,10 +129,25 @@ class ObjectSource(Protocol):
         """Raises ObjectProblem."""
         ...
 
+    def acl(self, key: str, *, version_id: str) -> Mapping[str, object]:
+        """Owner and grants of one object, as the store tells them. Raises ObjectProblem."""
+        ...
+
+    def settings(self) -> Mapping[str, object]:
+        """The bucket's policy, ACL and other settings by name; where one cannot be read, the text says why."""
+        ...
+
+    def restore(self, key: str, *, version_id: str, tier: str, days: int, dated: bool) -> None:
+        """Asks for a temporary copy of an archived object; asking again for what is under way or there is no error.
+
+        `dated` says whether the copy has an end: those of Intelligent-Tiering have none. Raises ObjectProblem.
+        """
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """One object to write. `part_sizes` is empty for a single PUT; `md5` is hexadecimal."""
+    """One object to write. `part_sizes` is empty for a single PUT, which needs `md5`, hexadecimal."""
 
     key: str
     size: int

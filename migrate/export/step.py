@@ -10,12 +10,14 @@ from migrate.action import Outcome, StepContext
 from migrate.check import CheckResult, ChecksHeld, Verdict
 from migrate.errors import Incomplete, Missing, OutsideProblem, Refused
 from migrate.export.engine import export_bucket
+from migrate.export.lanes import MakeLanes, careful_lanes
 from migrate.export.ledger import Ledger, Progress, Row, State
 from migrate.export.source import Entry, ObjectForbidden, ObjectProblem, ObjectSource
 from migrate.plan import Step
 from migrate.stack import Stack
 
 SourceOf = Callable[[str], ObjectSource]
+LanesOf = Callable[[str], MakeLanes]
 NAMED_AT_MOST = 5
 
 
@@ -71,11 +73,19 @@ def _read_one(source: ObjectSource, page: tuple[Entry, ...]) -> None:
 class BucketExported:
     """One bucket in its archive, every object verified."""
 
-    def __init__(self, stack: Stack, source_of: SourceOf, archive: Path, stop: threading.Event) -> None:
+    def __init__(
+        self,
+        stack: Stack,
+        source_of: SourceOf,
+        archive: Path,
+        stop: threading.Event,
+        lanes_of: LanesOf = lambda bucket: careful_lanes,
+    ) -> None:
         self.stack = stack
         self.source_of = source_of
         self.archive = archive
         self.stop = stop
+        self.lanes_of = lanes_of
 
     def verify(self, step: Step, context: StepContext) -> Verdict:
         """Passes when this run has exported the bucket and every verified object still lies there, at its size."""
@@ -98,7 +108,14 @@ class BucketExported:
 
         dest = self.archive / step.subject
         bucket = self.stack.buckets[step.subject]
-        result = export_bucket(self.source_of(step.subject), bucket.prefix, dest, on_progress=report, cancel=self.stop)
+        result = export_bucket(
+            self.source_of(step.subject),
+            bucket.prefix,
+            dest,
+            on_progress=report,
+            cancel=self.stop,
+            make_lanes=self.lanes_of(step.subject),
+        )
         if not result.complete:
             raise Incomplete(
                 f"{result.verified} of {result.listed} objects are verified; {_unproved(dest)}",

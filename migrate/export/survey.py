@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from migrate.export.archived import offers
 from migrate.export.intake import ARCHIVE_CLASSES, known_rows, unchanged, was_settled
 from migrate.export.keymap import LEDGER, key_bytes, key_text
 from migrate.export.ledger import Ledger, Mode
@@ -45,6 +46,7 @@ class _Count:
         self._options = options
         self.listed = self.skipped = self.archived = self.gone = self.recognised = 0
         self.objects = self.bytes = 0
+        self._held: dict[str, tuple[int, int]] = {}
 
     def take_known(self, entries: list[Entry], connection: sqlite3.Connection, tree: Tree) -> None:
         known = known_rows(connection, [key_bytes(entry.key) for entry in entries])
@@ -52,7 +54,7 @@ class _Count:
             row = known.get((key_bytes(entry.key), entry.version_id))
             if row is not None and row.state != "gone":
                 self.recognised += 1
-            settled = row is not None and unchanged(entry, row) and was_settled(row, with_tags=self._options.tags)
+            settled = row is not None and unchanged(entry, row) and was_settled(row, self._options)
             if settled and row is not None and row.path and tree.size(row.path) == row.stored_size:
                 self.listed += 1
                 self.skipped += 1
@@ -65,6 +67,8 @@ class _Count:
             return
         if entry.storage_class in ARCHIVE_CLASSES:
             self.archived += 1
+            held = self._held.get(entry.storage_class, (0, 0))
+            self._held[entry.storage_class] = held[0] + 1, held[1] + entry.size
             return
         self.objects += 1
         self.bytes += entry.size
@@ -83,5 +87,6 @@ class _Count:
             unverified=self.objects,
             remaining_objects=self.objects,
             remaining_bytes=self.bytes,
+            restore_offers=tuple(offers((name, *held) for name, held in sorted(self._held.items()))),
             dry_run=True,
         )

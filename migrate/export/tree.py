@@ -1,5 +1,6 @@
 """The archive's folders: every path is walked one component at a time, no symbolic link is ever followed."""
 
+import ctypes
 import errno
 import os
 import stat
@@ -15,6 +16,10 @@ OPEN_FOLDERS = 256
 FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 OBJECT_MODE = 0o644
 FOLDER_MODE = 0o755
+LIBC = ctypes.CDLL(None, use_errno=True)
+# Spool files of this name outlive the run: see kept.py.
+KEPT = "kept-"
+SMALL_TEXT_BYTES = 64 * 1024
 
 
 class PathBlocked(Exception):
@@ -30,8 +35,20 @@ BLOCKING = {errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.
             errno.ENOTEMPTY}  # fmt: skip
 
 
+def new_file(folder: int, name: str) -> BinaryIO:
+    """A new empty file in an open folder, open for writing and reading."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    return os.fdopen(os.open(name, flags, OBJECT_MODE, dir_fd=folder), "w+b", buffering=0)
+
+
+def kept_file(folder: int, name: str) -> BinaryIO:
+    """A file in an open folder as it was left, or a new one, open for writing and reading from its beginning."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    return os.fdopen(os.open(name, flags, OBJECT_MODE, dir_fd=folder), "r+b", buffering=0)
+
+
 class Tree:
-    """File operations below DEST. Not thread-safe but for `spool_file`, `discard` and `open_file`."""
+    """File operations below DEST. Not thread-safe but for what concerns the spool, and `open_file`."""
 
     def __init__(self, dest: Path) -> None:
         self.dest = dest
@@ -41,7 +58,10 @@ class Tree:
         self._spool = -1
 
     def prepare(self) -> None:
-        """Makes the archive's own folders and empties the spool. Raises UsageProblem where one cannot be used."""
+        """Makes the archive's own folders and empties the spool of all that is not kept.
+
+        Raises UsageProblem where a folder cannot be used.
+        """
         for name in (OBJECTS, ODD, VERSIONS, QUARANTINE, SPOOL):
             try:
                 self._folder(name, create=True)
@@ -53,13 +73,48 @@ class Tree:
                     hint="choose another DEST, or move what stands in the way",
                 ) from problem
         self._spool = os.open(SPOOL, FOLDER_FLAGS, dir_fd=self._root)
-        for name in os.listdir(self._spool):  # noqa: PTH208 - a descriptor, not a path
-            os.unlink(name, dir_fd=self._spool)
+        for name in self.spooled_names():
+            if not name.startswith(KEPT):
+                os.unlink(name, dir_fd=self._spool)
+
+    def spooled_names(self) -> list[str]:
+        return os.listdir(self._spool)  # noqa: PTH208 - a descriptor, not a path
 
     def spool_file(self, name: str) -> BinaryIO:
         """A new empty file of the spool, open for writing and reading."""
-        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        return os.fdopen(os.open(name, flags, OBJECT_MODE, dir_fd=self._spool), "w+b", buffering=0)
+        return new_file(self._spool, name)
+
+    @property
+    def spool(self) -> int:
+        """The spool's descriptor, for `new_file` in another process."""
+        return self._spool
+
+    def sync_spool(self) -> None:
+        """Makes everything that was written to the archive's filesystem durable, in one go. Raises OSError."""
+        if LIBC.syncfs(self._spool):
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number), SPOOL)
+
+    def kept_file(self, name: str) -> BinaryIO:
+        """A file of the spool as it was left, or a new one, open for writing and reading from its beginning."""
+        return kept_file(self._spool, name)
+
+    def spooled_size(self, name: str) -> int | None:
+        """Bytes of a regular file of the spool; None where there is none."""
+        try:
+            status = os.stat(name, dir_fd=self._spool, follow_symlinks=False)
+        except FileNotFoundError:
+            return None
+        return status.st_size if stat.S_ISREG(status.st_mode) else None
+
+    def spooled_text(self, name: str) -> str | None:
+        """The text of a small file of the spool; None where there is none."""
+        try:
+            descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._spool)
+        except OSError:
+            return None
+        with os.fdopen(descriptor, "rb") as stream:
+            return stream.read(SMALL_TEXT_BYTES).decode("utf-8", "replace")
 
     def discard(self, name: str) -> None:
         """Removes a file of the spool, if it is there."""
@@ -121,6 +176,19 @@ class Tree:
         finally:
             os.close(folder)
         return os.fdopen(file, "rb", buffering=0)
+
+    def append_file(self, path: str) -> BinaryIO:
+        """A stored file to add to, made if need be. Raises OSError or PathBlocked."""
+        folder, name = self._parent(path, create=True)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            return os.fdopen(os.open(name, flags, OBJECT_MODE, dir_fd=folder), "ab", buffering=0)
+        except OSError as problem:
+            raise _blocked_or_same(problem, path) from problem
+
+    def names(self, folder: str) -> list[str]:
+        """What lies in a folder of the archive. Raises OSError or PathBlocked."""
+        return os.listdir(self._folder(folder, create=False))  # noqa: PTH208 - a descriptor, not a path
 
     def write_text(self, path: str, text: str) -> None:
         """Writes a small file in one step, under its name only when whole."""

@@ -13,8 +13,6 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import BinaryIO, Protocol
 
-from awscrt import checksums
-
 from migrate.export.source import ObjectFacts
 
 MD5_ETAG = re.compile(r"[0-9a-f]{32}")
@@ -27,20 +25,22 @@ READ_BYTES = MIB
 
 
 class Hasher(Protocol):
-    def update(self, data: bytes, /) -> None: ...
+    def update(self, data: bytes | memoryview, /) -> None: ...
 
     def digest(self) -> bytes: ...
 
 
 class Crc:
-    """A running CRC in the shape of a hashlib object."""
+    """A running CRC in the shape of a hashlib object; `name` is that of a function of awscrt.checksums."""
 
-    def __init__(self, function: Callable[[bytes, int], int], width: int) -> None:
-        self._function = function
+    def __init__(self, name: str, width: int) -> None:
+        from awscrt import checksums  # loading it takes a tenth of a second, and most objects need none of it
+
+        self._function: Callable[[bytes | memoryview, int], int] = getattr(checksums, name)
         self._width = width
         self._value = 0
 
-    def update(self, data: bytes, /) -> None:
+    def update(self, data: bytes | memoryview, /) -> None:
         self._value = self._function(data, self._value)
 
     def digest(self) -> bytes:
@@ -48,13 +48,14 @@ class Crc:
 
 
 ALGORITHMS: Mapping[str, Callable[[], Hasher]] = {
-    "crc64nvme": lambda: Crc(checksums.crc64nvme, 8),
-    "crc32c": lambda: Crc(checksums.crc32c, 4),
-    "crc32": lambda: Crc(checksums.crc32, 4),
+    "crc64nvme": lambda: Crc("crc64nvme", 8),
+    "crc32c": lambda: Crc("crc32c", 4),
+    "crc32": lambda: Crc("crc32", 4),
     "sha256": hashlib.sha256,
     "sha512": hashlib.sha512,
     "sha1": hashlib.sha1,
 }
+CHECKSUM_HEADERS = tuple((algorithm, CHECKSUM_HEADER + algorithm) for algorithm in ALGORITHMS)
 
 
 class Verdict(Enum):
@@ -71,6 +72,10 @@ class Statement:
     expected: str
     algorithm: str
     parts: int = 0
+
+    @property
+    def is_full_checksum(self) -> bool:
+        return not self.parts and self.algorithm != "md5"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +96,8 @@ def statements(facts: ObjectFacts) -> tuple[Statement, ...]:
 
 def _checksum_statements(headers: Mapping[str, str]) -> Iterator[Statement]:
     declared = headers.get(CHECKSUM_HEADER + "type", "").upper()
-    for algorithm in ALGORITHMS:
-        value = headers.get(CHECKSUM_HEADER + algorithm)
+    for algorithm, header in CHECKSUM_HEADERS:
+        value = headers.get(header)
         if not value:
             continue
         plain, dash, count = value.rpartition("-")
@@ -142,13 +147,13 @@ class PartHashes:
         self._current = new()
         self._room: int | None = next(self._ends, None)
 
-    def update(self, data: bytes) -> None:
+    def update(self, data: bytes | memoryview) -> None:
         view = memoryview(data)
         while len(view):
             if self._room == 0:
                 self._next_part()
             take = len(view) if self._room is None else min(self._room, len(view))
-            self._current.update(bytes(view[:take]) if take < len(data) else data)
+            self._current.update(view[:take])
             view = view[take:]
             if self._room is not None:
                 self._room -= take
@@ -176,19 +181,24 @@ class StreamCheck:
     """Hashes bytes as they pass and judges them against the statements.
 
     `layouts` are the part sizes that may be true, the likeliest first; `layouts_certain` says that the source itself
-    gave them.
+    gave them. `lean` compares full-object checksums only and computes no MD5: for large objects that have one.
     """
 
     def __init__(
-        self, facts: ObjectFacts, layouts: Sequence[tuple[int, ...]] = (), *, layouts_certain: bool = False
+        self,
+        facts: ObjectFacts,
+        layouts: Sequence[tuple[int, ...]] = (),
+        *,
+        layouts_certain: bool = False,
+        lean: bool = False,
     ) -> None:
         self.facts = facts
-        self.statements = statements(facts)
+        self.statements = tuple(said for said in statements(facts) if not lean or said.is_full_checksum)
         self.received = 0
         self._layouts = tuple(layouts)
         self._certain = layouts_certain
         self._sha256 = hashlib.sha256()
-        self._md5 = hashlib.md5(usedforsecurity=False)
+        self._md5 = None if lean else hashlib.md5(usedforsecurity=False)
         self._whole = {
             said.algorithm: ALGORITHMS[said.algorithm]()
             for said in self.statements
@@ -200,10 +210,11 @@ class StreamCheck:
             if said.parts and self._layouts
         }
 
-    def update(self, data: bytes) -> None:
+    def update(self, data: bytes | memoryview) -> None:
         self.received += len(data)
         self._sha256.update(data)
-        self._md5.update(data)
+        if self._md5 is not None:
+            self._md5.update(data)
         for whole in self._whole.values():
             whole.update(data)
         for parts in self._parts.values():
@@ -214,8 +225,9 @@ class StreamCheck:
         return self._sha256.hexdigest()
 
     @property
-    def md5(self) -> str:
-        return self._md5.hexdigest()
+    def md5(self) -> str | None:
+        """None where a lean check has not computed it."""
+        return None if self._md5 is None else self._md5.hexdigest()
 
     def judge(self, content: BinaryIO) -> Judgement:
         """The verdict; `content` is read again only where the first part layout does not match."""
@@ -236,8 +248,8 @@ class StreamCheck:
     def _came(self, said: Statement, layout: tuple[int, ...] | None) -> str:
         if said.parts:
             return _encode(said, self._parts[said.algorithm].combined()) if layout else "unknown part sizes"
-        if said.algorithm == "md5":
-            return self.md5
+        if said.algorithm == "md5" and self._md5 is not None:
+            return self._md5.hexdigest()
         if said.algorithm == "sha256":
             return _encode(said, self._sha256.digest())
         return _encode(said, self._whole[said.algorithm].digest())

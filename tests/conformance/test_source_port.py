@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import io
+import json
 import os
 import shutil
 import signal
@@ -19,8 +20,10 @@ from typing import Any
 import pytest
 
 from migrate.adapters.s3 import Access, connect
+from migrate.adapters.s3_settings import QUESTIONS
 from migrate.adapters.s3_sink import S3Sink
 from migrate.errors import Missing, Refused, Unreachable
+from migrate.export.archived import Tier
 from migrate.export.engine import export_bucket
 from migrate.export.importing import import_archive
 from migrate.export.ledger import Ledger, Row, State
@@ -247,6 +250,24 @@ def test_versions_and_delete_markers_are_listed(server: Server) -> None:
     assert held == {b"one", b"two"}
 
 
+def test_a_listing_of_versions_goes_on_after_any_key(server: Server) -> None:
+    if not server.versions:
+        pytest.skip("this server keeps no versions")
+    bucket = server.bucket("old")
+    keys = [f"many/é + %41 {number:04}&" for number in range(server.page + 5)]
+    for key in keys:
+        put(bucket, key, b"x")
+    assert sorted(entry.key for page in bucket.pages("many/", versions=True) for entry in page) == keys
+
+
+def test_a_part_from_the_middle_to_the_end(server: Server) -> None:
+    bucket = server.bucket("one")
+    etag = put(bucket, "page", bytes(range(200)))
+    with bucket.read("page", version_id="", if_match=etag, start=150) as reading:
+        assert (reading.facts.size, reading.facts.etag) == (200, md5(bytes(range(200))))
+        assert b"".join(iter(lambda: reading.read(7), b"")) == bytes(range(150, 200))
+
+
 def told(dest: Path) -> list[tuple[Any, ...]]:
     """The ledger without what a copy cannot keep: times and places of its own."""
     with Ledger.open(dest) as ledger:
@@ -354,3 +375,34 @@ def test_checksums_that_the_store_holds_are_used(moto: Server, tmp_path: Path) -
     assert row is not None
     assert (row.proof, row.digest) == ("sha256", hashlib.sha256(b"hello").hexdigest())
     bucket.delete("summed")
+
+
+def test_an_archived_object_is_restored_and_fetched(moto: Server, tmp_path: Path) -> None:
+    bucket = moto.bucket("one")
+    for storage_class in ("GLACIER", "DEEP_ARCHIVE"):
+        bucket._client.put_object(Bucket="one", Key=storage_class, Body=b"brr", StorageClass=storage_class)
+    put(bucket, "warm", b"warm")
+    result = export_bucket(bucket, "", tmp_path, ExportOptions(workers=4, restore=Tier.STANDARD))
+    assert (result.verified, result.archived, result.complete) == (3, 0, True)
+    assert (tmp_path / "objects/DEEP_ARCHIVE").read_bytes() == b"brr"
+    for key in ("GLACIER", "DEEP_ARCHIVE", "warm"):
+        bucket.delete(key)
+
+
+def test_acls_and_bucket_settings_are_told(moto: Server, tmp_path: Path) -> None:
+    bucket = moto.bucket("one")
+    policy = '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":"*","Action":"s3:GetObject"}]}'
+    bucket._client.put_bucket_policy(Bucket="one", Policy=policy)
+    bucket._client.put_object(Bucket="one", Key="public", Body=b"x", ACL="public-read")
+    assert export_bucket(bucket, "", tmp_path, ExportOptions(workers=4, acls=True)).complete
+    with Ledger.open(tmp_path) as ledger:
+        row = ledger.find("public")
+        told = {name: json.loads(ledger.archive_value(f"bucket_{name}") or "null") for name in QUESTIONS}
+    assert row is not None
+    assert row.acl is not None
+    assert "AllUsers" in json.dumps(row.acl)
+    assert json.loads(told["policy"]["Policy"]) == json.loads(policy)
+    assert told["acl"]["Grants"]
+    assert told["cors"] == "none"
+    bucket._client.delete_bucket_policy(Bucket="one")
+    bucket.delete("public")

@@ -4,6 +4,7 @@ Faults by key: those of MemoryBucket, and `wrong`, `truncated`, `reset`, `stall`
 down: that many listing requests fail with a 500.
 """
 
+import itertools
 import socket
 import sys
 import threading
@@ -24,6 +25,10 @@ REFUSALS = {
     "error": (500, "InternalError"),
     "broken": (500, "InternalError"),
 }
+SETTINGS = {
+    "policy", "acl", "publicAccessBlock", "ownershipControls", "cors", "lifecycle", "versioning", "website",
+    "encryption", "tagging",
+}  # fmt: skip
 
 
 class FaultyServer(ThreadingHTTPServer):
@@ -32,10 +37,15 @@ class FaultyServer(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, bucket: MemoryBucket) -> None:
-        super().__init__(("127.0.0.1", 0), _Answer)
+    def __init__(self, bucket: MemoryBucket, port: int = 0) -> None:
+        super().__init__(("127.0.0.1", port), _Answer)
         self.bucket = bucket
+        self.outage_answers = itertools.cycle([(500, "InternalError"), (503, "SlowDown"), (502, "BadGateway")])
+        self.outage_at_read, self.outage_seconds, self.outage_until = 0, 0.0, 0.0
+        self.is_cut_off = False
+        self.settings_answer = (404, "NoSuchConfiguration")
         self.listing_faults = 0
+        self.listing_fails_after_first = 0
         self.listing_answer: tuple[int, str] | None = None
         self.delay = 0.0
         self.stall = 60.0
@@ -45,14 +55,25 @@ class FaultyServer(ThreadingHTTPServer):
         if not isinstance(sys.exception(), ConnectionError):
             super().handle_error(request, client_address)  # type: ignore[arg-type]
 
+    def cut_off(self) -> None:
+        """Closes the port; connections that are kept alive are dropped at their next request."""
+        self.is_cut_off = True
+        self.socket.close()
+
+    @property
+    def is_out(self) -> bool:
+        if self.outage_at_read and not self.outage_until and sum(self.bucket.reads.values()) >= self.outage_at_read:
+            self.outage_until = time.monotonic() + self.outage_seconds
+        return time.monotonic() < self.outage_until
+
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.server_address[1]}"
 
 
 @contextmanager
-def serving(bucket: MemoryBucket) -> Iterator[FaultyServer]:
-    server = FaultyServer(bucket)
+def serving(bucket: MemoryBucket, port: int = 0) -> Iterator[FaultyServer]:
+    server = FaultyServer(bucket, port)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()
     try:
@@ -75,7 +96,11 @@ class _Answer(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         key, query = self._target()
-        if key is None:
+        if self.server.is_cut_off:
+            self.close_connection = True
+        elif self.server.is_out:
+            self._refuse(*next(self.server.outage_answers))
+        elif key is None:
             self._list(query)
         elif "tagging" in query:
             self._tags(key, query)
@@ -84,7 +109,9 @@ class _Answer(BaseHTTPRequestHandler):
 
     def do_HEAD(self) -> None:
         key, query = self._target()
-        if key is None:
+        if self.server.is_out:
+            self._refuse(500, "InternalError")
+        elif key is None:
             self._send(200, b"")
         else:
             self._object(key, query, with_body=False)
@@ -132,6 +159,10 @@ class _Answer(BaseHTTPRequestHandler):
             headers["x-amz-mp-parts-count"] = str(len(stored.part_sizes))
         if kind == "wrong" and data:
             data = bytes([data[0] ^ 1]) + data[1:]
+        if with_body and "Range" in self.headers:
+            start, end = self._asked_range(len(data))
+            headers["Content-Range"] = f"bytes {start}-{end - 1}/{len(data)}"
+            data, status = data[start:end], 206
         self.send_response(status)
         for name, value in headers.items():
             self.send_header(name, value)
@@ -139,6 +170,10 @@ class _Answer(BaseHTTPRequestHandler):
         self.end_headers()
         if with_body:
             self._body(data, kind)
+
+    def _asked_range(self, size: int) -> tuple[int, int]:
+        start, _, last = self.headers["Range"].removeprefix("bytes=").partition("-")
+        return int(start), min(size, int(last) + 1) if last else size
 
     def _body(self, data: bytes, kind: str | None) -> None:
         if kind in ("truncated", "reset", "stall"):
@@ -158,12 +193,18 @@ class _Answer(BaseHTTPRequestHandler):
         self._send(200, f"<Tagging><TagSet>{body}</TagSet></Tagging>".encode())
 
     def _list(self, query: dict[str, str]) -> None:
+        if SETTINGS & query.keys():
+            self._refuse(*self.server.settings_answer)
+            return
         if "no such bucket" in query:
             self._refuse(404, "NoSuchBucket")
         elif self.server.listing_answer is not None:
             self._refuse(*self.server.listing_answer)
         elif self.server.listing_faults:
             self.server.listing_faults -= 1
+            self._refuse(500, "InternalError")
+        elif self.server.listing_fails_after_first and "continuation-token" in query:
+            self.server.listing_fails_after_first -= 1
             self._refuse(500, "InternalError")
         else:
             self._list_page(query)

@@ -2,10 +2,11 @@
 
 import hashlib
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import BinaryIO
 
 from migrate.export.source import (
@@ -79,6 +80,12 @@ class MemoryBucket:
         self.listing_order: list[str] | None = None
         self.listing_problem: Exception | None = None
         self.opaque = False
+        self.heads: dict[str, int] = defaultdict(int)
+        self.restores: dict[str, float] = {}
+        self.restore_tiers: list[str] = []
+        self.restore_seconds = 0.0
+        self.restore_refusal: type[ObjectForbidden] | None = None
+        self.bucket_settings: dict[str, object] = {"policy": "none"}
         self._clock = 0
         self._lock = threading.Lock()
 
@@ -157,18 +164,18 @@ class MemoryBucket:
             return fault.kind
 
     @contextmanager
-    def read(self, key: str, *, version_id: str, if_match: str) -> Iterator[Reading]:
+    def read(self, key: str, *, version_id: str, if_match: str, start: int = 0) -> Iterator[Reading]:
         with self._lock:
             self.reads[key] += 1
         kind = self.fault_of(key)
         if kind in FAULTS:
             raise FAULTS[kind](key)
         stored = self._find(key, version_id)
-        if stored.storage_class in ARCHIVE_CLASSES:
+        if self.is_frozen(stored, key):
             raise ObjectArchived(key, "InvalidObjectState")
         if if_match and stored.etag != if_match:
             raise ObjectChanged(key, "PreconditionFailed")
-        yield _MemoryReading(key, self.facts(stored), stored.data, kind)
+        yield _MemoryReading(key, self.facts(stored), stored.data, kind, start)
 
     def facts(self, stored: Stored) -> ObjectFacts:
         encryption = {"x-amz-server-side-encryption": "aws:kms"} if self.opaque else {}
@@ -182,7 +189,31 @@ class MemoryBucket:
         )
 
     def head(self, key: str, *, version_id: str) -> ObjectFacts:
-        return self.facts(self._find(key, version_id))
+        self.heads[key] += 1
+        stored = self._find(key, version_id)
+        return self.facts(stored) if key not in self.restores else self.facts(self.thawing(stored, key))
+
+    def is_frozen(self, stored: Stored, key: str) -> bool:
+        restored = key in self.restores and time.monotonic() >= self.restores[key]
+        return stored.storage_class in ARCHIVE_CLASSES and not restored
+
+    def thawing(self, stored: Stored, key: str) -> Stored:
+        ongoing = "true" if self.is_frozen(stored, key) else "false"
+        return replace(stored, headers={**stored.headers, "x-amz-restore": f'ongoing-request="{ongoing}"'})
+
+    def restore(self, key: str, *, version_id: str, tier: str, days: int, dated: bool) -> None:
+        if self.restore_refusal is not None:
+            raise self.restore_refusal(key, "AccessDenied")
+        self.restores.setdefault(key, time.monotonic() + self.restore_seconds)
+        self.restore_tiers.append(tier)
+
+    def acl(self, key: str, *, version_id: str) -> Mapping[str, object]:
+        if self._find(key, version_id).tags.get("acl") == "denied":
+            raise ObjectForbidden(key, "AccessDenied")
+        return {"Owner": {"ID": "o"}, "Grants": []}
+
+    def settings(self) -> Mapping[str, object]:
+        return dict(self.bucket_settings)
 
     def part_size(self, key: str, *, version_id: str, part: int) -> int | None:
         sizes = self._find(key, version_id).part_sizes
@@ -219,15 +250,21 @@ def _fields(entry: Entry) -> dict[str, object]:
 
 
 class _MemoryReading:
-    def __init__(self, key: str, facts: ObjectFacts, data: bytes, fault: str | None) -> None:
+    def __init__(self, key: str, facts: ObjectFacts, data: bytes, fault: str | None, start: int) -> None:
         self.facts = facts
         self._key = key
         self._data = bytes([data[0] ^ 1, *data[1:]]) if fault == "wrong" and data else data
         self._fault = fault
-        self._at = 0
+        self._at = start
+        self._end = len(self._data) // 2 if fault == "truncated" else len(self._data)
+
+    def break_after(self, count: int) -> None:
+        """So many bytes from here on, and then no more."""
+        if self._at + count < len(self._data):
+            self._end, self._fault = self._at + count, "truncated"
 
     def read(self, size: int) -> bytes:
-        end = len(self._data) // 2 if self._fault == "truncated" else len(self._data)
+        end = self._end
         piece = self._data[self._at : min(self._at + size, end)]
         self._at += len(piece)
         if self._fault == "truncated" and not piece:

@@ -1,5 +1,6 @@
 """The engine and boto3 against a server that fails in every way that servers fail."""
 
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -10,7 +11,9 @@ import pytest
 import migrate.adapters.s3 as s3
 from migrate.adapters.s3 import Access, S3Source, connect
 from migrate.errors import Missing, Refused, Unreachable
+from migrate.export import pace
 from migrate.export.engine import export_bucket
+from migrate.export.kept import KEPT_FROM_BYTES
 from migrate.export.ledger import Ledger, State
 from migrate.export.results import ExportResult
 from migrate.export.scope import ExportOptions
@@ -89,6 +92,57 @@ def test_a_fault_that_stays_costs_one_object_only(
     assert result.complete == (expected is State.GONE)
 
 
+def test_where_the_server_encrypts_and_states_no_checksum_a_second_read_settles_it(
+    server: FaultyServer, tmp_path: Path
+) -> None:
+    encrypted = {"x-amz-server-side-encryption": "aws:kms"}
+    server.bucket.put("secret", b"no MD5 of this" * 1000, etag="f" * 32, headers=encrypted)
+    result = export(server, tmp_path)
+    assert (result.second_read, result.complete, server.bucket.reads["secret"]) == (1, True, 2)
+    with Ledger.open(tmp_path) as ledger:
+        row = ledger.find("secret")
+    assert row is not None
+    assert (row.state, row.proof) == (State.VERIFIED, "second-read")
+
+
+def test_an_outage_in_mid_run_costs_no_object(server: FaultyServer, tmp_path: Path) -> None:
+    """Nothing but 500, 503 and 502, for longer than four attempts would last."""
+    server.outage_at_read, server.outage_seconds = 3, 8.0
+    assert export(server, tmp_path).complete
+    assert time.monotonic() > server.outage_until > 0.0
+
+
+def test_an_endpoint_that_goes_away_for_a_while_costs_no_object(tmp_path: Path) -> None:
+    bucket = MemoryBucket()
+    for number in range(40):
+        bucket.put(f"{number:02}", b"x" * 1000)
+    with serving(bucket) as first:
+        first.delay = 0.2
+        reader, port = source(first), first.server_address[1]
+        ended: list[ExportResult] = []
+        thread = threading.Thread(
+            target=lambda: ended.append(export_bucket(reader, "", tmp_path, ExportOptions(workers=4)))
+        )
+        thread.start()
+        time.sleep(1.0)
+        first.cut_off()
+    time.sleep(8.0)
+    with serving(bucket, port):
+        thread.join(60)
+    assert ended
+    assert (ended[0].complete, ended[0].verified) == (True, 40)
+
+
+def test_a_large_object_goes_on_where_its_connection_broke(server: FaultyServer, tmp_path: Path) -> None:
+    data = os.urandom(KEPT_FROM_BYTES * 2)
+    server.bucket.put("large", data)
+    server.bucket.faults["large"] = Fault("truncated", 6)
+    result = export(server, tmp_path)
+    assert result.complete
+    assert (tmp_path / "objects/large").read_bytes() == data
+    assert result.bytes < len(data) * 1.1 + 2_000_000
+
+
 def test_an_archived_object_over_the_wire(server: FaultyServer, tmp_path: Path) -> None:
     server.bucket.put("cold", b"brr", storage_class="GLACIER")
     assert export(server, tmp_path).archived == 1
@@ -105,11 +159,11 @@ def test_a_stalled_connection_is_cut(server: FaultyServer, tmp_path: Path, monke
 
 def test_an_object_overwritten_between_listing_and_reading(server: FaultyServer, tmp_path: Path) -> None:
     class Late(S3Source):
-        def read(self, key: str, *, version_id: str, if_match: str):  # type: ignore[no-untyped-def]
+        def read(self, key: str, *, version_id: str, if_match: str, start: int = 0):  # type: ignore[no-untyped-def]
             if key == "images/03.jpg" and not server.bucket.reads[key]:
                 server.bucket.put(key, b"overwritten")
                 server.bucket.reads[key] = 1
-            return super().read(key, version_id=version_id, if_match=if_match)
+            return super().read(key, version_id=version_id, if_match=if_match, start=start)
 
     late = Late(source(server)._client, "bucket")
     assert export_bucket(late, "", tmp_path, ExportOptions(workers=2)).complete
@@ -139,6 +193,26 @@ def test_a_listing_page_that_fails_is_asked_for_again(server: FaultyServer, tmp_
     assert (result.listed, result.complete) == (12, True)
 
 
+def test_a_listing_whose_second_page_is_out_for_a_while_goes_on(server: FaultyServer, tmp_path: Path) -> None:
+    server.bucket.page_size = 5
+    server.listing_fails_after_first = 5
+    result = export(server, tmp_path)
+    assert (result.listed, result.complete, server.listing_fails_after_first) == (12, True, 0)
+
+
+def test_a_listing_that_never_comes_to_its_second_page_is_no_complete_one(
+    server: FaultyServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pace, "PATIENCE_SECONDS", 1.0)
+    export(server, tmp_path)
+    server.bucket.page_size = 5
+    server.listing_fails_after_first = 1000
+    with pytest.raises(Unreachable, match="the service fails"):
+        export(server, tmp_path)
+    with Ledger.open(tmp_path) as ledger:
+        assert ledger.counts()[State.GONE] == 0
+
+
 def test_a_listing_that_keeps_failing_ends_the_run_and_loses_nothing(server: FaultyServer, tmp_path: Path) -> None:
     export(server, tmp_path)
     server.listing_faults = 1000
@@ -164,10 +238,10 @@ def test_missing_forbidden_and_silent_are_three_messages(server: FaultyServer, t
 
 def test_credentials_that_expire_midway_end_the_run(server: FaultyServer, tmp_path: Path) -> None:
     class Expiring(S3Source):
-        def read(self, key: str, *, version_id: str, if_match: str):  # type: ignore[no-untyped-def]
+        def read(self, key: str, *, version_id: str, if_match: str, start: int = 0):  # type: ignore[no-untyped-def]
             if key == "images/07.jpg":
                 raise Refused("the credentials were refused (ExpiredToken)", where=self.where)
-            return super().read(key, version_id=version_id, if_match=if_match)
+            return super().read(key, version_id=version_id, if_match=if_match, start=start)
 
     expiring = Expiring(source(server)._client, "bucket")
     with pytest.raises(Refused, match="ExpiredToken"):
@@ -183,6 +257,15 @@ def test_bursts_of_slow_down_slow_everybody_and_lose_nothing(server: FaultyServe
     for number in range(0, 12, 2):
         server.bucket.faults[f"images/{number:02}.jpg"] = Fault("slow", 2)
     assert export(server, tmp_path).complete
+
+
+def test_settings_that_may_not_be_read_are_recorded_as_such_and_cost_nothing(
+    server: FaultyServer, tmp_path: Path
+) -> None:
+    server.settings_answer = (403, "AccessDenied")
+    assert export(server, tmp_path).complete
+    with Ledger.open(tmp_path) as ledger:
+        assert ledger.archive_value("bucket_policy") == '"not allowed to look (AccessDenied)"'
 
 
 def test_a_run_can_be_cancelled_while_the_server_stalls(server: FaultyServer, tmp_path: Path) -> None:

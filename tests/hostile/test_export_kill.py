@@ -11,10 +11,14 @@ import time
 from pathlib import Path
 
 from migrate.errors import ExitCode
+from migrate.export.engine import export_bucket
+from migrate.export.kept import KEPT_FROM_BYTES
 from migrate.export.ledger import Ledger, State
+from migrate.export.scope import ExportOptions
+from migrate.export.status import archive_status
 from migrate.export.verify import verify_archive
 from tests.hostile.faulty_server import serving
-from tests.hostile.memory_bucket import MemoryBucket
+from tests.hostile.memory_bucket import Fault, MemoryBucket
 
 OBJECTS = 160
 ROUNDS = 40
@@ -75,6 +79,7 @@ def filled() -> MemoryBucket:
         bucket.put(f"images/{number % 17:02}/{number:04}.jpg", os.urandom(2000 + number))
     for number in range(0, OBJECTS, 8):
         bucket.put(f"images/{number % 17:02}/{number:04}.jpg/thumbnail", b"a key below another")
+    bucket.put("video.mp4", os.urandom(KEPT_FROM_BYTES * 2 + 5), parts=(KEPT_FROM_BYTES, KEPT_FROM_BYTES, 5))
     return bucket
 
 
@@ -115,6 +120,55 @@ def test_killed_at_random_moments_it_goes_on(tmp_path: Path) -> None:
             assert (dest / str(row.path)).read_bytes() == bucket.objects[row.key][0].data
 
 
+def test_a_large_object_goes_on_at_the_missing_bytes_after_kill_9(tmp_path: Path) -> None:
+    size = KEPT_FROM_BYTES * 3
+    bucket = MemoryBucket()
+    bucket.put("large", os.urandom(size), parts=(KEPT_FROM_BYTES,) * 3)
+    with serving(bucket) as server:
+        process = start(COMMAND, "export", "s3://bucket", tmp_path, "--endpoint-url", server.url, "--bandwidth", "8M")
+        end = time.monotonic() + 30
+        while kept_bytes(tmp_path) < size // 2:
+            assert time.monotonic() < end
+            assert process.poll() is None
+            time.sleep(0.02)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        there = kept_bytes(tmp_path)
+        assert there < size
+        assert (archive_status(tmp_path)["under_way"], archive_status(tmp_path)["outcome"]) == (False, "interrupted")
+        again = start(COMMAND, "export", "s3://bucket", tmp_path, "--endpoint-url", server.url, "--json")
+        output, errors = again.communicate(timeout=60)
+    assert again.returncode == 0, errors
+    result = json.loads(output)
+    assert (result["verified"], result["bytes"]) == (1, size - there)
+    assert (tmp_path / "objects/large").read_bytes() == bucket.objects["large"][0].data
+    assert list((tmp_path / ".spool").iterdir()) == []
+
+
+def kept_bytes(dest: Path) -> int:
+    return sum(path.stat().st_size for path in dest.glob(".spool/kept-*") if path.suffix != ".json")
+
+
+def test_a_beginning_that_the_crash_spoiled_or_that_belongs_to_older_content_is_not_believed(tmp_path: Path) -> None:
+    bucket = MemoryBucket()
+    data = os.urandom(KEPT_FROM_BYTES + 10)
+    for key in ("spoiled", "changed", "vanished"):
+        bucket.put(key, data)
+        bucket.faults[key] = Fault("truncated")
+    options = ExportOptions(workers=2)
+    assert export_bucket(bucket, "", tmp_path, options).unverified == 3
+    bucket.faults.clear()
+    (spoiled,) = (path for path in tmp_path.glob(".spool/kept-*") if path.read_bytes()[:10].startswith(b'["spoiled"'))
+    with spoiled.with_suffix("").open("r+b") as stream:
+        stream.write(b"\0" * 4096)
+    bucket.put("changed", data[::-1])
+    bucket.remove("vanished")
+    assert export_bucket(bucket, "", tmp_path, options).complete
+    assert (tmp_path / "objects/spoiled").read_bytes() == data
+    assert (tmp_path / "objects/changed").read_bytes() == data[::-1]
+    assert list((tmp_path / ".spool").iterdir()) == []
+
+
 def test_ctrl_c_stops_in_seconds_and_says_how_to_go_on(tmp_path: Path) -> None:
     with serving(filled()) as server:
         server.delay = 0.4
@@ -123,6 +177,15 @@ def test_ctrl_c_stops_in_seconds_and_says_how_to_go_on(tmp_path: Path) -> None:
         while not proved(tmp_path):
             assert time.monotonic() < end
             time.sleep(0.1)
+        status = start(COMMAND, "status", tmp_path, "--json")
+        told = json.loads(status.communicate(timeout=20)[0])
+        assert (told["under_way"], told["outcome"], told["pid"], told["bucket"]) == (
+            True,
+            "running",
+            process.pid,
+            "bucket",
+        )
+        assert 0 < told["progress"]["verified"] < OBJECTS
         stopped = time.monotonic()
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=20)
@@ -130,3 +193,5 @@ def test_ctrl_c_stops_in_seconds_and_says_how_to_go_on(tmp_path: Path) -> None:
     assert process.returncode == ExitCode.INTERRUPTED
     assert "goes on from here" in errors
     assert proved(tmp_path) < OBJECTS
+    output, _ = start(COMMAND, "status", tmp_path).communicate(timeout=20)
+    assert "run 1 from s3://bucket/ is interrupted" in output

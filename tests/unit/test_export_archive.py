@@ -1,5 +1,7 @@
 """The archive on disk: no link followed, nothing outside touched, damage found, read without this tool."""
 
+import os
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -170,6 +172,33 @@ def test_coreutils_alone_check_the_archive(tmp_path: Path) -> None:
     assert subprocess.run(check, cwd=tmp_path, check=False, capture_output=True).returncode == 1
 
 
+def test_the_page_about_the_archive_can_be_followed_without_this_tool(tmp_path: Path) -> None:
+    """Every command of docs/reference/archive.md, run as it stands."""
+    if shutil.which("sqlite3") is None:
+        pytest.skip("there is no sqlite3 command here")
+    bucket = MemoryBucket()
+    for key in ("a", "a/b", "odd//key"):
+        bucket.put(key, f"content of {key}".encode(), headers={"content-type": "text/x-key"})
+    bucket.put("cold", b"brr", storage_class="GLACIER")
+    export_bucket(bucket, "", tmp_path, QUICK)
+    page = (Path(__file__).parents[2] / "docs/reference/archive.md").read_text()
+    commands = [line for block in re.findall(r"```sh\n(.*?)```", page, re.S) for line in block.splitlines()]
+    assert len(commands) >= 8
+    surroundings = {"PATH": os.environ["PATH"], "DEST": str(tmp_path), "KEY": "odd//key"}
+    told = [
+        subprocess.run(["bash", "-euc", command], check=True, capture_output=True, text=True, env=surroundings).stdout
+        for command in commands
+    ]
+    assert told[1].splitlines() == ["archived|1|3", "verified|3|45"]
+    assert "a/b|objects/a/b" in told[2]
+    assert told[3].startswith("cold|archived|")
+    assert told[4] == "content of odd//key"
+    assert told[5].startswith("text/x-key|")
+    assert 'bucket_policy|"none"' in told[6]
+    assert "|incomplete|" in told[7]
+    assert '"event": "ended"' in told[8]
+
+
 def test_a_sum_line_is_escaped_as_coreutils_do() -> None:
     assert sums_line("0" * 64, "a\\b\nc") == b"\\" + b"0" * 64 + b"  a\\\\b\\nc\n"
     assert sums_line("0" * 64, "plain") == b"0" * 64 + b"  plain\n"
@@ -186,6 +215,16 @@ def test_a_ledger_of_another_schema_is_refused(dest: Path) -> None:
     connection.close()
     with pytest.raises(UsageProblem, match="schema version 999"):
         Ledger.open(dest)
+
+
+def test_a_ledger_of_the_schema_before_is_brought_up_to_date_by_an_export(dest: Path, bucket: MemoryBucket) -> None:
+    connection = sqlite3.connect(dest / "ledger.sqlite")
+    connection.executescript("ALTER TABLE objects DROP COLUMN acl; PRAGMA user_version = 1;")
+    connection.close()
+    with pytest.raises(UsageProblem, match="schema version 1"):
+        Ledger.open(dest)
+    assert export_bucket(bucket, "", dest, QUICK).skipped == 4
+    assert verify_archive(dest).complete
 
 
 def test_a_file_that_is_no_ledger_is_refused(dest: Path) -> None:

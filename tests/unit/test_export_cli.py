@@ -1,5 +1,6 @@
 """The contract of `export`, `export-ls`, `verify` and `import`: documents, streams and every exit code."""
 
+import gzip
 import json
 import os
 import subprocess
@@ -12,7 +13,7 @@ import pytest
 import migrate.cli
 from migrate.export.lock import exclusive
 from tests.hostile.faulty_server import FaultyServer, serving
-from tests.hostile.memory_bucket import Fault, MemoryBucket
+from tests.hostile.memory_bucket import Fault, MemoryBucket, md5
 
 REPOSITORY = Path(__file__).parents[2]
 CONTRACT = ["listed", "verified", "quarantined", "archived", "gone", "skipped", "bytes", "seconds", "complete"]
@@ -93,6 +94,69 @@ def test_incomplete_is_4_and_names_each_object(server: FaultyServer, tmp_path: P
     assert "export-ls" in people.stdout
 
 
+def test_the_whole_life_of_an_archive(server: FaultyServer, tmp_path: Path) -> None:
+    """Every state of the contract, each produced and shown."""
+    bucket, dest, said = server.bucket, tmp_path / "d", ["--endpoint-url", server.url, "--json"]
+    bucket.put("cold", b"brr", storage_class="GLACIER")
+    bucket.put("broken", b"never arrives")
+    bucket.put("unmatched", b"u" * 30, etag="0" * 32 + "-3")
+    bucket.put("vanishing", b"v")
+    bucket.faults |= {"images/3.jpg": Fault("wrong"), "broken": Fault("truncated")}
+    first = cloudexit("export", "s3://bucket", dest, *said)
+    document = json.loads(first.stdout)
+    assert (first.returncode, document["complete"]) == (4, False)
+    assert (document["cross_checked"], document["cross_check"][:17]) == (False, "not cross-checked")
+    assert {offer["tier"] for offer in document["restore_offers"]} == {"expedited", "standard", "bulk"}
+    bucket.remove("vanishing")
+    cloudexit("export", "s3://bucket", dest, *said)
+    listing = json.loads(cloudexit("export-ls", dest, "--json").stdout)["objects"]
+    states = {found["key"]: found["state"] for found in listing}
+    assert (states["cold"], states["broken"], states["unmatched"]) == ("archived", "listed", "fetched")
+    assert (states["images/3.jpg"], states["images/4.jpg"], states["vanishing"]) == ("quarantined", "verified", "gone")
+    people = cloudexit("export", "s3://bucket", dest, "--endpoint-url", server.url, "--prune")
+    assert "1 files of objects that are gone were removed" in people.stdout
+    assert "--restore-archived bulk takes up to 12 h" in people.stdout
+    assert "not cross-checked: no inventory report" in people.stdout
+    assert not (dest / "objects/vanishing").exists()
+
+
+def test_a_listing_that_hides_objects_is_4_and_names_them(server: FaultyServer, tmp_path: Path) -> None:
+    bucket = server.bucket
+    packed = gzip.compress(b"".join(b'"bucket","images/%d.jpg","9"\n' % number for number in range(5)))
+    bucket.put("reports/1.csv.gz", packed)
+    manifest = {
+        "sourceBucket": "bucket",
+        "creationTimestamp": "1795000000000",
+        "fileFormat": "CSV",
+        "fileSchema": "Bucket, Key, Size",
+        "files": [{"key": "reports/1.csv.gz", "MD5checksum": md5(packed)}],
+    }
+    bucket.put("reports/manifest.json", json.dumps(manifest).encode())
+    words = ["export", "s3://bucket/images/", tmp_path / "d", "--endpoint-url", server.url,
+             "--inventory-report", "s3://bucket/reports/manifest.json"]  # fmt: skip
+    agreeing = cloudexit(*words)
+    assert agreeing.returncode == 0, agreeing.stderr
+    assert "cross-checked against s3://bucket/reports/manifest.json" in agreeing.stdout
+    bucket.listing_order = [f"images/{number}.jpg" for number in range(4)]
+    hiding = cloudexit(*words, "--json")
+    document = json.loads(hiding.stdout)
+    assert (hiding.returncode, document["complete"], document["verified"]) == (4, False, 5)
+    assert document["cross_check"]["hidden_keys"] == ["images/4.jpg"]
+    assert "THE LISTING DOES NOT SHOW 1 OBJECTS" in " ".join(cloudexit(*words).stdout.split())
+
+
+def test_a_bug_is_1_and_leaves_a_traceback_in_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("migrate.cli.export.export_bucket", lambda *given, **named: 1 / 0)
+    monkeypatch.setattr(sys, "argv", ["cloudexit", "export", "s3://bucket", str(tmp_path / "d"), "--no-sign-request"])
+    assert migrate.cli._exit_code() == 1
+    file = Path(capsys.readouterr().err.strip().rsplit("traceback: ", 1)[1])
+    assert "ZeroDivisionError" in file.read_text()
+    file.unlink()
+
+
 def test_a_dry_run_writes_nothing(server: FaultyServer, tmp_path: Path) -> None:
     done = cloudexit(
         "export", "s3://bucket/images/", tmp_path / "d", "--endpoint-url", server.url, "--dry-run", "--json"
@@ -110,6 +174,9 @@ def test_a_dry_run_writes_nothing(server: FaultyServer, tmp_path: Path) -> None:
         (["export", "s3://bucket", "DEST", "--bandwidth", "fast"], "no bandwidth"),
         (["export", "s3://bucket", "DEST", "--deadline", "soon"], "no deadline"),
         (["export", "s3://bucket", "DEST", "--order", "random"], "order"),
+        (["export", "s3://bucket", "DEST", "--restore-archived", "now"], "restore-archived"),
+        (["export", "s3://bucket", "DEST", "--inventory-report", "manifest.json"], "is no bucket"),
+        (["export", "stack.yaml", "--prune"], "--prune belongs to the export of one bucket"),
         (["export", "s3://bucket", "DEST", "--profile", "none"], "none"),
         (["export", "s3://bucket", "DEST", "--endpoint-url", "nonsense"], "nonsense"),
         (["export", "stack.yaml", "--tags"], "--tags belongs to the export of one bucket"),

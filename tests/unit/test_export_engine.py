@@ -2,14 +2,21 @@
 
 import hashlib
 import json
+import random
+import tempfile
 import threading
 import time
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from migrate.errors import Interrupted, LockHeld, Missing, Unreachable, UsageProblem
+from migrate.export import fetch, kept, pace
 from migrate.export.engine import export_bucket
 from migrate.export.ledger import Ledger, Mode, Progress, Row, State
 from migrate.export.lock import exclusive
@@ -190,10 +197,10 @@ def test_an_archived_object_is_archived_and_fetched_once_it_is_restored(bucket: 
 
 def test_an_object_overwritten_after_the_listing_is_read_at_one_version(bucket: MemoryBucket, dest: Path) -> None:
     class Overwriting(MemoryBucket):
-        def read(self, key: str, *, version_id: str, if_match: str):  # type: ignore[no-untyped-def]
+        def read(self, key: str, *, version_id: str, if_match: str, start: int = 0):  # type: ignore[no-untyped-def]
             if key == "images/03.jpg" and not self.reads[key]:
                 self.put(key, b"overwritten just now")
-            return super().read(key, version_id=version_id, if_match=if_match)
+            return super().read(key, version_id=version_id, if_match=if_match, start=start)
 
     racing = Overwriting()
     racing.objects = bucket.objects
@@ -204,17 +211,42 @@ def test_an_object_overwritten_after_the_listing_is_read_at_one_version(bucket: 
     assert export(racing, dest).skipped == 20
 
 
-def test_where_the_source_says_nothing_two_reads_make_it_fetched_not_verified(bucket: MemoryBucket, dest: Path) -> None:
+def test_where_the_source_says_nothing_a_second_read_settles_it_and_the_ledger_says_so(
+    bucket: MemoryBucket, dest: Path
+) -> None:
     bucket.opaque = True
     result = export(bucket, dest)
-    assert (result.verified, result.unverified, result.complete) == (0, 20, False)
+    assert (result.verified, result.second_read, result.complete) == (20, 20, True)
     found = row(dest, "images/03.jpg")
-    assert (found.state, found.proof, bucket.reads["images/03.jpg"]) == (State.FETCHED, "second-read", 2)
+    assert (found.state, found.proof, bucket.reads["images/03.jpg"]) == (State.VERIFIED, "second-read", 2)
     assert found.reason is not None
     assert "no usable checksum" in found.reason
     bucket.reads.clear()
-    assert export(bucket, dest).unverified == 20
+    again = export(bucket, dest)
+    assert (again.skipped, again.second_read) == (20, 20)
     assert not bucket.reads
+
+
+def test_where_the_source_says_nothing_and_two_reads_differ_nothing_is_believed(
+    bucket: MemoryBucket, dest: Path
+) -> None:
+    bucket.opaque = True
+    bucket.faults["images/03.jpg"] = Fault("wrong", 1)
+    assert export(bucket, dest).complete
+    assert (dest / "objects/images/03.jpg").read_bytes() == b"picture 3"
+    assert row(dest, "images/03.jpg").attempts == 2
+
+
+def test_what_the_source_says_and_nobody_can_match_stays_unverified(bucket: MemoryBucket, dest: Path) -> None:
+    bucket.put("video", b"v" * 30, etag="0" * 32 + "-3")
+    result = export(bucket, dest)
+    assert (result.unverified, result.second_read, result.complete) == (1, 0, False)
+    found = row(dest, "video")
+    assert (found.state, found.proof) == (State.FETCHED, "second-read, unmatched")
+    taken = bucket.objects.pop("video")
+    export(bucket, dest)
+    bucket.objects["video"] = taken
+    assert export(bucket, dest).unverified == 1
 
 
 def test_uneven_parts_between_an_even_first_and_last_are_asked_for(bucket: MemoryBucket, dest: Path) -> None:
@@ -224,6 +256,37 @@ def test_uneven_parts_between_an_even_first_and_last_are_asked_for(bucket: Memor
     assert export(bucket, dest).quarantined == 1
     found = row(dest, "video")
     assert (found.proof, found.part_sizes, found.attempts) == ("multipart-etag", (4, 3, 5, 4, 1), 2)
+
+
+@given(
+    st.integers(min_value=100, max_value=700),
+    st.lists(st.integers(min_value=1, max_value=300), max_size=12),
+    st.sampled_from([(), (100, 250), (40, 40, 40)]),
+)
+@settings(max_examples=60, deadline=None)
+def test_wherever_a_large_object_breaks_off_each_of_its_bytes_comes_once(
+    size: int, pieces: list[int], parts: tuple[int, ...]
+) -> None:
+    class Breaking(MemoryBucket):
+        @contextmanager
+        def read(self, key: str, *, version_id: str, if_match: str, start: int = 0):  # type: ignore[no-untyped-def]
+            with super().read(key, version_id=version_id, if_match=if_match, start=start) as reading:
+                if pieces:
+                    reading.break_after(pieces.pop())
+                yield reading
+
+    data = random.Random(size).randbytes(size)
+    bucket = Breaking()
+    bucket.put("large", data, parts=(*parts, size - sum(parts)) if 0 < sum(parts) < size else ())
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        patch.object(kept, "KEPT_FROM_BYTES", 100),
+        patch.object(fetch, "CHUNK_BYTES", 64),
+        patch.object(fetch, "LONGEST_WAIT_SECONDS", 0.0),
+    ):
+        result = export_bucket(bucket, "", Path(folder), ExportOptions(workers=1))
+        assert (result.complete, result.bytes) == (True, size)
+        assert (Path(folder) / "objects/large").read_bytes() == data
 
 
 def test_filters_choose_and_do_not_make_the_rest_gone(bucket: MemoryBucket, dest: Path) -> None:
@@ -335,7 +398,10 @@ def test_a_listing_that_fails_midway_is_no_complete_listing(bucket: MemoryBucket
         assert ledger.counts()[State.GONE] == 0
 
 
-def test_a_silent_endpoint_ends_the_run_instead_of_failing_every_object(dest: Path) -> None:
+def test_a_silent_endpoint_ends_the_run_instead_of_failing_every_object(
+    dest: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pace, "PATIENCE_SECONDS", 1.0)
     bucket = MemoryBucket(page_size=50)
     for number in range(400):
         bucket.put(str(number), b"x")
@@ -347,8 +413,9 @@ def test_a_silent_endpoint_ends_the_run_instead_of_failing_every_object(dest: Pa
 
 
 def test_an_endpoint_that_falls_silent_near_the_end_is_unreachable_not_merely_incomplete(
-    bucket: MemoryBucket, dest: Path
+    bucket: MemoryBucket, dest: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(pace, "PATIENCE_SECONDS", 1.0)
     bucket.faults["images/19.jpg"] = Fault("silent")
     with pytest.raises(Unreachable, match="no longer answers"):
         export_bucket(bucket, "", dest, ExportOptions(workers=1))

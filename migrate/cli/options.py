@@ -1,0 +1,12 @@
+"""Options and arguments that several commands share."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+StackPath = Annotated[Path, typer.Argument(help="The manifest.")]
+InventoryPath = Annotated[Path | None, typer.Option("--inventory", "-i", help="Ansible inventory of the new home.")]
+State = Annotated[Path | None, typer.Option("--state", help="State folder; .cloudexit beside the manifest.")]
+Replace = Annotated[bool, typer.Option("--replace", help="Overwrite a target that is not empty.")]
+DEFAULT_STACK = Path("stack.yaml")
