@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -200,7 +200,7 @@ class _S3Reading:
             match = CONTENT_RANGE.fullmatch(answered)
             if match is None or int(match[1]) != start:
                 raise TransferBroken(self._key, f"asked from byte {start} on, the answer holds {answered!r}")
-            self.facts = replace(self.facts, size=int(match[2]))
+            self.facts = self.facts._replace(size=int(match[2]))
             return
         while start:
             skipped = len(self.read(min(start, SKIP_BYTES)))

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,12 +19,14 @@ from migrate.errors import ExitCode, Missing, UsageProblem
 from migrate.export.archived import Tier
 from migrate.export.engine import export_bucket
 from migrate.export.importing import import_archive
-from migrate.export.inventory_report import open_report
 from migrate.export.ledger import Ledger
 from migrate.export.results import object_document
 from migrate.export.scope import ExportOptions, Order, parse_deadline, parse_rate
 from migrate.export.survey import survey_bucket
 from migrate.export.verify import verify_archive
+
+if TYPE_CHECKING:
+    from migrate.export.inventory_report import InventoryReport
 
 SCHEME = "s3://"
 
@@ -124,7 +126,7 @@ def _export(
         raise UsageProblem("DEST is missing", where="export", expected="cloudexit export s3://BUCKET[/PREFIX] DEST")
     bucket, prefix = address
     reader = buckets.source(bucket)
-    report = open_report(buckets.source(report_at[0]), report_at[1], bucket) if report_at else None
+    report = _open_report(buckets, report_at, bucket) if report_at else None
     if dry_run:
         result = survey_bucket(reader, prefix, dest, options)
     else:
@@ -144,6 +146,12 @@ def _export(
         show_export(output, result, dest)
     if not (result.complete or dry_run):
         raise typer.Exit(int(ExitCode.INCOMPLETE))
+
+
+def _open_report(buckets: Buckets, address: tuple[str, str], bucket: str) -> "InventoryReport":
+    from migrate.export.inventory_report import open_report  # it needs pydantic, which is slow to load
+
+    return open_report(buckets.source(address[0]), address[1], bucket)
 
 
 def export_ls(dest: Dest, as_json: Json = False) -> None:

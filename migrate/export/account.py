@@ -12,7 +12,12 @@ from migrate.export.ledger import Ledger, Progress, State
 from migrate.export.pruning import Pruned
 from migrate.export.results import ExportResult
 
-OF_THIS_RUN = "FROM objects WHERE seen_run = ?"
+STATES = "SELECT state, count(*), total(proof IS ?) FROM objects WHERE seen_run = ? GROUP BY state"
+ARCHIVED = (
+    "SELECT storage_class, count(*), sum(size) FROM objects WHERE seen_run = ? AND state = 'archived'"
+    " GROUP BY storage_class"
+)
+LEFT = "SELECT count(*), total(o.size) FROM temp.queue q JOIN objects o ON o.id = q.id WHERE q.position > ?"
 
 
 class Account:
@@ -70,15 +75,11 @@ class Account:
         )
 
     def result(self, position: int) -> ExportResult:
-        """The end of the run; the queue was handed out up to `position`."""
-        found = dict(self._connection.execute(f"SELECT state, count(*) {OF_THIS_RUN} GROUP BY state", (self._run,)))
-        counts = {state: found.get(state.value, 0) for state in State}
-        left = self._connection.execute(
-            "SELECT count(*), total(o.size) FROM temp.queue q JOIN objects o ON o.id = q.id WHERE q.position > ?",
-            (position,),
-        ).fetchone()
-        second_read = f"SELECT count(*) {OF_THIS_RUN} AND state = 'verified' AND proof = ?"
-        held = f"SELECT storage_class, count(*), sum(size) {OF_THIS_RUN} AND state = 'archived' GROUP BY storage_class"
+        """The end of the run, as the ledger has it; the queue was handed out up to `position`. Reads all rows."""
+        found = {State(row[0]): row for row in self._connection.execute(STATES, (SECOND_READ, self._run))}
+        counts = {state: found[state][1] if state in found else 0 for state in State}
+        left = self._connection.execute(LEFT, (position,)).fetchone()
+        held = self._connection.execute(ARCHIVED, (self._run,)) if counts[State.ARCHIVED] else ()
         unverified = counts[State.LISTED] + counts[State.FETCHED]
         checked = self.cross_check
         return ExportResult(
@@ -95,10 +96,10 @@ class Account:
             unverified=unverified,
             remaining_objects=left[0] + self.passed_over,
             remaining_bytes=int(left[1]) + self.passed_over_bytes,
-            second_read=self._connection.execute(second_read, (self._run, SECOND_READ)).fetchone()[0],
+            second_read=int(found[State.VERIFIED][2]) if State.VERIFIED in found else 0,
             pruned=self.pruned.objects,
             pruned_bytes=self.pruned.bytes,
-            restore_offers=tuple(offers(self._connection.execute(held, (self._run,)))),
+            restore_offers=tuple(offers(held)),
             cross_checked=checked is not None,
             cross_check=checked or f"not cross-checked: {self.not_cross_checked}",
         )

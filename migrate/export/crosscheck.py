@@ -12,11 +12,14 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
-from migrate.export.inventory_report import Counted, InventoryReport
 from migrate.export.keymap import key_bytes, key_text
 from migrate.export.ledger import Ledger
 from migrate.export.source import Entry, ObjectMissing, ObjectProblem, ObjectSource
+
+if TYPE_CHECKING:
+    from migrate.export.inventory_report import Counted, InventoryReport  # it needs pydantic, and few exports need it
 
 REQUESTS_AT_ONCE = 8
 OBJECTS_AT_ONCE = 1000
@@ -69,7 +72,7 @@ class Scope:
     wanted: Callable[[str], bool]
     with_versions: bool
 
-    def holds(self, line: Counted) -> bool:
+    def holds(self, line: "Counted") -> bool:
         current = line.is_latest or self.with_versions
         return current and not line.delete_marker and line.key.startswith(self.prefix) and self.wanted(line.key)
 
@@ -83,7 +86,7 @@ class _Answer:
 def cross_check(
     ledger: Ledger,
     source: ObjectSource,
-    report: InventoryReport,
+    report: "InventoryReport",
     run: int,
     scope: Scope,
     take: Callable[[list[Entry]], None],

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from migrate.errors import CloudexitError, Interrupted, Unreachable
 from migrate.export.account import Account
@@ -18,14 +19,25 @@ from migrate.export.dest import GO_ON, check_binding, explained, make_dest
 from migrate.export.events import EventLog
 from migrate.export.fetch import Fetcher
 from migrate.export.intake import Intake
-from migrate.export.inventory_report import InventoryReport
 from migrate.export.kept import KEPT_FROM_BYTES, sweep
-from migrate.export.lanes import Batch, Ending, Halted, Lanes, LaneSetting, MakeLanes, Outcome, Work, careful_lanes
+from migrate.export.keymap import key_text
+from migrate.export.lanes import (
+    Batch,
+    Ending,
+    Halted,
+    Lanes,
+    LaneSetting,
+    MakeLanes,
+    Outcome,
+    Outcomes,
+    Work,
+    careful_lanes,
+)
 from migrate.export.ledger import Ledger, Mode, Progress, utc_now
 from migrate.export.lister import Lister, ListingEnded
 from migrate.export.lock import exclusive
 from migrate.export.pace import Pace
-from migrate.export.placement import Placement
+from migrate.export.placement import Filed, Placement
 from migrate.export.pruning import prune
 from migrate.export.results import ExportResult
 from migrate.export.scope import ExportOptions, Order, chooser
@@ -35,6 +47,9 @@ from migrate.export.sums import sums_present, write_sums
 from migrate.export.thawing import Asked, StaysFrozen, Thawed, Thawing, ThawNews
 from migrate.export.tree import Tree
 
+if TYPE_CHECKING:
+    from migrate.export.inventory_report import InventoryReport
+
 __all__ = ["ExportOptions", "ExportResult", "OnProgress", "export_bucket"]
 
 POLL_SECONDS = 0.2
@@ -43,13 +58,18 @@ COMMIT_CHANGES = 1000
 REPORT_SECONDS = 0.25
 SILENT_IN_A_ROW = 32
 BATCH_OBJECTS = 64
+SETTLED_AT_ONCE = 256
 SETTINGS_SECONDS = 5.0
 
 OnProgress = Callable[[Progress], None]
 DEFAULT_OPTIONS = ExportOptions()
 
 
-Message = tuple[Entry, ...] | Outcome | Halted | ThawNews | ListingEnded | Settings
+QUEUED = (
+    f"SELECT q.position, {', '.join(f'o.{name}' for name in Filed._fields)}"
+    " FROM temp.queue q JOIN objects o ON o.id = q.id WHERE q.position > ? ORDER BY q.position LIMIT ?"
+)
+Message = tuple[Entry, ...] | Outcomes | Halted | ThawNews | ListingEnded | Settings
 
 
 def export_bucket(
@@ -60,7 +80,7 @@ def export_bucket(
     on_progress: OnProgress | None = None,
     cancel: threading.Event | None = None,
     make_lanes: MakeLanes = careful_lanes,
-    inventory: InventoryReport | None = None,
+    inventory: "InventoryReport | None" = None,
 ) -> ExportResult:
     """Copies everything below `prefix` into the archive at `dest`, and goes on where an earlier run stopped.
 
@@ -111,6 +131,7 @@ class _Run:
         self._outstanding: dict[int, Work] = {}
         self._lister: Lister | None = None
         self._thawing: Thawing | None = None
+        self._result: ExportResult | None = None
         self._silent = 0
         self._last_reason: str | None = None
         self._changes = 0
@@ -135,7 +156,8 @@ class _Run:
             if self._options.prune:
                 self._prune()
             self._settings.join(SETTINGS_SECONDS)
-        return self._account.result(self._position)
+        assert self._result is not None
+        return self._result
 
     def _work(self, lanes: Lanes) -> None:
         while not self._finished():
@@ -184,7 +206,7 @@ class _Run:
         )
         try:
             yield
-            outcome = "ended"
+            outcome = self._end()
         except KeyboardInterrupt as stop:
             outcome = "interrupted"
             raise Interrupted("the export was stopped", where=self._source.where, hint=GO_ON) from stop
@@ -198,9 +220,10 @@ class _Run:
             why = problem.what
             raise
         finally:
-            with contextlib.suppress(sqlite3.OperationalError, OSError):
-                self._drain()
-                outcome = self._write_end(outcome)
+            if self._result is None:
+                with contextlib.suppress(sqlite3.OperationalError, OSError):
+                    self._drain()
+                    self._write_end(outcome)
             self._events.close({"outcome": outcome, "why": why or None, "counts": self._counts()})
 
     def _drain(self) -> None:
@@ -210,31 +233,28 @@ class _Run:
                 message = self._inbox.get_nowait()
             except queue.Empty:
                 return
-            if isinstance(message, (Outcome, Settings)):
+            if isinstance(message, (list, Settings)):
                 self._begin()
-                self._settle(message) if isinstance(message, Outcome) else message.record(self._ledger)
+                self._settle(message) if isinstance(message, list) else message.record(self._ledger)
 
     def _feed(self, lanes: Lanes) -> bool:
         """Hands out one batch; False where there is none to hand out, or the lanes have enough."""
         room = lanes.appetite - len(self._outstanding)
         if room <= 0 or self._clock.expired:
             return False
-        rows = self._ledger.connection.execute(
-            "SELECT q.position, o.id, o.key, o.version_id, o.size, o.etag"
-            " FROM temp.queue q JOIN objects o ON o.id = q.id WHERE q.position > ? ORDER BY q.position LIMIT ?",
-            (self._position, min(BATCH_OBJECTS, room)),
-        ).fetchall()
+        rows = self._ledger.connection.execute(QUEUED, (self._position, min(BATCH_OBJECTS, room))).fetchall()
         if not rows:
             return False
         self._position = rows[-1][0]
-        items = [
-            Work(identifier, key.decode("utf-8", "surrogateescape"), version, size, etag)
-            for _, identifier, key, version, size, etag in rows
-        ]
+        filed = [Filed(fields[1], key_text(fields[2]), *fields[3:]) for fields in rows]
+        items = [Work(row.id, row.key, row.version_id, row.size, row.etag) for row in filed]
         fitting = [item for item in items if self._clock.can_finish(item.size, self._options.workers)]
         self._account.passed_over += len(items) - len(fitting)
         self._account.passed_over_bytes += sum(item.size for item in items) - sum(item.size for item in fitting)
         self._outstanding.update({item.id: item for item in fitting})
+        for row in filed:
+            if row.id in self._outstanding:
+                self._placement.expect(row)
         if fitting:
             lanes.submit(Batch(tuple(fitting)))
         return True
@@ -258,7 +278,7 @@ class _Run:
         match message:
             case Halted():
                 raise message.problem
-            case Outcome():
+            case list():
                 self._settle(message)
             case Settings():
                 message.record(self._ledger)
@@ -283,9 +303,16 @@ class _Run:
             if self._lister is not None:
                 self._lister.page_taken()
 
-    def _settle(self, outcome: Outcome) -> None:
-        self._begin()
-        self._placement.settle(outcome)
+    def _settle(self, outcomes: Outcomes) -> None:
+        for start in range(0, len(outcomes), SETTLED_AT_ONCE):
+            some = outcomes[start : start + SETTLED_AT_ONCE]
+            self._begin()
+            self._placement.settle(some)
+            for outcome in some:
+                self._take_account(outcome)
+            self._commit_when_due()
+
+    def _take_account(self, outcome: Outcome) -> None:
         work = self._outstanding.pop(outcome.id, None)
         size = work.size if work is not None else 0
         self._account.settle(outcome, size)
@@ -310,7 +337,7 @@ class _Run:
         self._events.write("restore", {"key": work.key, "why": news.reason})
         self._changes += 1
 
-    def _cross_check(self, report: InventoryReport) -> None:
+    def _cross_check(self, report: "InventoryReport") -> None:
         self._commit()
 
         scope = Scope(self._prefix, self._wanted, with_versions=self._options.versions)
@@ -373,21 +400,26 @@ class _Run:
             self._reported_at = now
             self._on_progress(self._progress())
 
-    def _write_end(self, outcome: str) -> str:
+    def _end(self) -> str:
+        """All is settled: what belongs to the end of a run is written, and the result is taken from the ledger."""
+        self._drain()
         self._commit()
-        if outcome == "ended":
-            sweep(self._tree, self._ledger)
+        sweep(self._tree, self._ledger)
         changed = any(self._account.settled.values()) or self._account.pruned.objects
-        if outcome == "ended" and (changed or not sums_present(self._tree.dest)):
+        if changed or not sums_present(self._tree.dest):
             write_sums(self._ledger, self._tree)
-        result = self._account.result(self._position) if outcome == "ended" else None
-        if result is not None:
-            outcome = "complete" if result.complete else "incomplete"
+        result = self._account.result(self._position)
+        outcome = "complete" if result.complete else "incomplete"
+        self._write_end(outcome, result)
+        self._result = result
+        if self._on_progress is not None:
+            self._on_progress(self._progress())
+        return outcome
+
+    def _write_end(self, outcome: str, result: ExportResult | None = None) -> None:
+        self._commit()
         with self._ledger.transaction():
             self._ledger.connection.execute(
                 "UPDATE runs SET ended = ?, outcome = ?, result = ? WHERE id = ?",
                 (utc_now(), outcome, json.dumps(result.as_document()) if result else None, self._id),
             )
-        if self._on_progress is not None and result is not None:
-            self._on_progress(self._progress())
-        return outcome

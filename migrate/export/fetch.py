@@ -173,7 +173,7 @@ class Fetcher:
 
     def _adopt_new_head(self, attempt: _Attempt) -> None:
         facts = self.source.head(attempt.work.key, version_id=attempt.work.version_id)
-        attempt.work = replace(attempt.work, etag=facts.etag, size=facts.size)
+        attempt.work = attempt.work._replace(etag=facts.etag, size=facts.size)
 
     def _read(self, attempt: _Attempt, cancel: threading.Event) -> Outcome:
         with self._open_spool(attempt) as file:

@@ -7,9 +7,11 @@ A lane writes bytes into the archive's spool and nowhere else; only the engine n
 import queue
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from migrate.export.source import NOTHING
 
 if TYPE_CHECKING:
     from migrate.export.pace import Pace
@@ -18,8 +20,7 @@ if TYPE_CHECKING:
 STOP_SECONDS = 3.0
 
 
-@dataclass(frozen=True, slots=True)
-class Work:
+class Work(NamedTuple):
     """One object to fetch. `id` is the ledger's; `etag` and `version_id` pin what is read."""
 
     id: int
@@ -29,8 +30,7 @@ class Work:
     etag: str
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
+class Batch(NamedTuple):
     items: tuple[Work, ...]
 
 
@@ -45,8 +45,7 @@ class Ending(StrEnum):
     CANCELLED = "cancelled"
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """How the work on one object ended. `spooled` is the spool file that holds its bytes, if any."""
 
     id: int
@@ -57,8 +56,8 @@ class Outcome:
     transferred: int = 0
     etag: str = ""
     last_modified: str = ""
-    headers: Mapping[str, str] = field(default_factory=dict)
-    metadata: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = NOTHING
+    metadata: Mapping[str, str] = NOTHING
     tags: Mapping[str, str] | None = None
     acl: Mapping[str, object] | None = None
     digest: str | None = None
@@ -76,12 +75,15 @@ class Halted:
     problem: BaseException
 
 
-Deliver = Callable[[Outcome | Halted], None]
+Outcomes = list[Outcome]
+Deliver = Callable[[Outcomes | Halted], None]
 Fetch = Callable[[Work, threading.Event], Outcome]
 
 
 class Lanes(Protocol):
-    """Those who fetch. Outcomes are delivered to the callable that the lanes were made with, one for each item."""
+    """Those who fetch. Outcomes are delivered to the callable that the lanes were made with, one for each item,
+    as many at a time as are there.
+    """
 
     @property
     def appetite(self) -> int:
@@ -150,6 +152,6 @@ class ThreadLanes:
             if self._cancel.is_set():
                 return
             try:
-                self._deliver(self._fetch(item, self._cancel))
+                self._deliver([self._fetch(item, self._cancel)])
             except BaseException as problem:  # noqa: BLE001  a lane's thread has nobody above it: the engine raises it
                 self._deliver(Halted(problem))

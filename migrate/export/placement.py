@@ -2,39 +2,18 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import NamedTuple
 
+from migrate.export.headers import describing
 from migrate.export.intake import Intake
 from migrate.export.keymap import QUARANTINE, key_bytes, key_text, object_path, odd_path, quarantine_folder
 from migrate.export.lanes import Ending, Outcome
 from migrate.export.ledger import Ledger, State, utc_now
-from migrate.export.source import ObjectFacts
 from migrate.export.tree import PathBlocked, Tree
-from migrate.export.verification import CHECKSUM_HEADER
 
-KEPT_HEADERS = frozenset(
-    {
-        "cache-control",
-        "content-disposition",
-        "content-encoding",
-        "content-language",
-        "content-type",
-        "expires",
-        "x-amz-mp-parts-count",
-        "x-amz-object-lock-legal-hold",
-        "x-amz-object-lock-mode",
-        "x-amz-object-lock-retain-until-date",
-        "x-amz-replication-status",
-        "x-amz-server-side-encryption",
-        "x-amz-storage-class",
-        "x-amz-version-id",
-        "x-amz-website-redirect-location",
-    }
-)
-FILED = (
-    "SELECT id, key, version_id, is_latest, state, size, etag, last_modified, path, evidence FROM objects WHERE id = ?"
-)
+FILED = "SELECT id, key, version_id, is_latest, size, etag, last_modified, path, evidence FROM objects WHERE id = ?"
 STORED = (
     "UPDATE objects SET state = ?, size = ?, etag = ?, last_modified = ?, content_type = ?, headers = ?, metadata = ?,"
     " tags = ?, acl = ?, part_sizes = ?, path = ?, stored_size = ?, digest = ?, md5 = ?, proof = ?, reason = ?,"
@@ -54,22 +33,13 @@ STATES = {
 }
 
 
-def kept_headers(facts: ObjectFacts | Outcome) -> dict[str, str]:
-    """The response headers that describe the object rather than the response."""
-    return {
-        name: value for name, value in facts.headers.items() if name in KEPT_HEADERS or name.startswith(CHECKSUM_HEADER)
-    }
-
-
-@dataclass(frozen=True, slots=True)
-class Filed:
+class Filed(NamedTuple):
     """What settling an outcome must know of the object's row."""
 
     id: int
     key: str
     version_id: str
     is_latest: int
-    state: str
     size: int
     etag: str
     last_modified: str
@@ -84,25 +54,48 @@ class Placement:
         self._ledger = ledger
         self._tree = tree
         self._intake = intake
+        self._expected: dict[int, Filed] = {}
+        self._unwritten: list[tuple[object, ...]] = []
 
-    def settle(self, outcome: Outcome) -> State:
-        """Names the file, writes the row, and returns the object's state. A cancelled object stays as it was."""
-        found = self._ledger.connection.execute(FILED, (outcome.id,)).fetchone()
+    def expect(self, row: Filed) -> None:
+        """Notes the row of an object that is about to be fetched, so that settling it need not read it again.
+
+        Only of an object that lies nowhere yet: whatever moves files meanwhile cannot make such a row untrue.
+        """
+        if row.path is None and row.evidence is None:
+            self._expected[row.id] = row
+
+    def settle(self, outcomes: Sequence[Outcome]) -> None:
+        """Names the files and writes the rows. A cancelled object stays as it was."""
+        now = utc_now()
+        rows = {outcome.id: self._filed(outcome.id) for outcome in outcomes if outcome.ending is not Ending.CANCELLED}
+        stored = {outcome.id for outcome in outcomes if outcome.ending in (Ending.VERIFIED, Ending.FETCHED)}
+        folders = self._intake.folders_among([rows[identity].key for identity in stored])
+        for outcome in outcomes:
+            row = rows.get(outcome.id)
+            if row is None:
+                continue
+            if outcome.id in stored:
+                self._store(row, outcome, now, is_folder=row.key in folders)
+            else:
+                self._record_unstored(row, outcome, STATES[outcome.ending])
+        self._write()
+
+    def _filed(self, identity: int) -> Filed:
+        if (row := self._expected.pop(identity, None)) is not None:
+            return row
+        found = self._ledger.connection.execute(FILED, (identity,)).fetchone()
         if found is None:
-            raise LookupError(f"the ledger has no object {outcome.id}")
-        row = Filed(found[0], key_text(found[1]), *found[2:])
-        if outcome.ending is Ending.CANCELLED:
-            return State(row.state)
-        state = STATES[outcome.ending]
-        if state in (State.VERIFIED, State.FETCHED):
-            self._store(row, outcome, state)
-        else:
-            self._record_unstored(row, outcome, state)
-        return state
+            raise LookupError(f"the ledger has no object {identity}")
+        return Filed(found[0], key_text(found[1]), *found[2:])
 
-    def _store(self, row: Filed, outcome: Outcome, state: State) -> None:
+    def _write(self) -> None:
+        rows, self._unwritten = self._unwritten, []
+        self._ledger.connection.executemany(STORED, rows)
+
+    def _store(self, row: Filed, outcome: Outcome, now: str, *, is_folder: bool) -> None:
         assert outcome.spooled is not None
-        path = self._place(row, outcome.spooled)
+        path = self._place(row, outcome.spooled, is_folder=is_folder)
         if row.path is not None and row.path != path:
             self._tree.remove(row.path)
         if row.evidence is not None:
@@ -110,15 +103,14 @@ class Placement:
             for name in ("bytes", "evidence.json"):
                 self._tree.remove(f"{folder}/{name}")
         changed = outcome.etag != row.etag
-        self._ledger.connection.execute(
-            STORED,
+        self._unwritten.append(
             (
-                state.value,
+                STATES[outcome.ending].value,
                 outcome.size,
                 outcome.etag,
                 outcome.last_modified if changed else row.last_modified,
                 outcome.headers.get("content-type"),
-                json.dumps(kept_headers(outcome)),
+                _as_json(tuple(describing(outcome.headers).items())),
                 json.dumps(dict(outcome.metadata)) if outcome.metadata else "{}",
                 json.dumps(dict(outcome.tags)) if outcome.tags is not None else None,
                 json.dumps(dict(outcome.acl)) if outcome.acl is not None else None,
@@ -130,20 +122,21 @@ class Placement:
                 outcome.proof,
                 outcome.reason,
                 outcome.attempts,
-                utc_now(),
+                now,
                 row.id,
-            ),
+            )
         )
 
-    def _place(self, row: Filed, spooled: str) -> str:
+    def _place(self, row: Filed, spooled: str, *, is_folder: bool) -> str:
         """Puts the file where its key belongs; where a foreign link or folder stands in the way, among the odd ones."""
         path = object_path(
             row.key,
             version_id=row.version_id,
             is_latest=bool(row.is_latest),
-            is_folder=self._intake.is_folder(row.key),
+            is_folder=is_folder,
         )
         if row.version_id:
+            self._write()  # a row of the same key must show where its file lies
             self._intake.vacate(row.key, row.version_id, path)
         try:
             self._tree.place(spooled, path)
@@ -198,3 +191,9 @@ class Placement:
             told["kept"] = f"{folder}/bytes"
         self._tree.write_text(f"{folder}/evidence.json", json.dumps(told, indent=1, ensure_ascii=True) + "\n")
         return told
+
+
+@lru_cache(maxsize=4096)
+def _as_json(headers: tuple[tuple[str, str], ...]) -> str:
+    """Most objects of a bucket have the same headers."""
+    return json.dumps(dict(headers))

@@ -7,9 +7,10 @@ of migrate.errors and end the run; the failures below concern one object and do 
 
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
-from typing import BinaryIO, Protocol
+from dataclasses import dataclass
+from typing import BinaryIO, NamedTuple, Protocol
 
+NOTHING: Mapping[str, str] = {}
 # How a setting that may not be read is recorded.
 NOT_ALLOWED = "not allowed to look"
 
@@ -55,8 +56,7 @@ class SourceSilent(TransferBroken):
     """No connection to the endpoint at all. Retriable; many in a row mean that the endpoint is down."""
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One object, version or delete marker as a listing shows it. `size` in bytes, `last_modified` RFC 3339 UTC."""
 
     key: str
@@ -69,16 +69,15 @@ class Entry:
     delete_marker: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class ObjectFacts:
+class ObjectFacts(NamedTuple):
     """What a GET or HEAD response says about an object; header names in lower case, `etag` without quotes."""
 
     size: int
     etag: str
     last_modified: str
-    headers: Mapping[str, str] = field(default_factory=dict)
-    metadata: Mapping[str, str] = field(default_factory=dict)
-    request: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = NOTHING
+    metadata: Mapping[str, str] = NOTHING
+    request: Mapping[str, str] = NOTHING
 
 
 class Reading(Protocol):

@@ -14,6 +14,7 @@ from migrate.export.keymap import OBJECTS, ODD, QUARANTINE, SPOOL, VERSIONS
 
 OPEN_FOLDERS = 256
 FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+NEW_FILE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 OBJECT_MODE = 0o644
 FOLDER_MODE = 0o755
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -37,8 +38,17 @@ BLOCKING = {errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.
 
 def new_file(folder: int, name: str) -> BinaryIO:
     """A new empty file in an open folder, open for writing and reading."""
-    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    return os.fdopen(os.open(name, flags, OBJECT_MODE, dir_fd=folder), "w+b", buffering=0)
+    return os.fdopen(os.open(name, NEW_FILE, OBJECT_MODE, dir_fd=folder), "w+b", buffering=0)
+
+
+def write_new_file(folder: int, name: str, data: memoryview) -> None:
+    """Writes a new file in an open folder, in one go. Raises OSError, and may then leave a part of it."""
+    descriptor = os.open(name, NEW_FILE, OBJECT_MODE, dir_fd=folder)
+    try:
+        while data:
+            data = data[os.write(descriptor, data) :]
+    finally:
+        os.close(descriptor)
 
 
 def kept_file(folder: int, name: str) -> BinaryIO:

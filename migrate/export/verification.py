@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, NamedTuple, Protocol
 
 from migrate.export.source import ObjectFacts
 
@@ -55,7 +55,7 @@ ALGORITHMS: Mapping[str, Callable[[], Hasher]] = {
     "sha512": hashlib.sha512,
     "sha1": hashlib.sha1,
 }
-CHECKSUM_HEADERS = tuple((algorithm, CHECKSUM_HEADER + algorithm) for algorithm in ALGORITHMS)
+CHECKSUM_HEADERS = {CHECKSUM_HEADER + algorithm: algorithm for algorithm in ALGORITHMS}
 
 
 class Verdict(Enum):
@@ -64,8 +64,7 @@ class Verdict(Enum):
     UNKNOWN = "unknown"
 
 
-@dataclass(frozen=True, slots=True)
-class Statement:
+class Statement(NamedTuple):
     """One thing that the source said; `parts` is 0 for a whole-object statement."""
 
     name: str
@@ -95,8 +94,10 @@ def statements(facts: ObjectFacts) -> tuple[Statement, ...]:
 
 
 def _checksum_statements(headers: Mapping[str, str]) -> Iterator[Statement]:
+    if CHECKSUM_HEADERS.keys().isdisjoint(headers):
+        return
     declared = headers.get(CHECKSUM_HEADER + "type", "").upper()
-    for algorithm, header in CHECKSUM_HEADERS:
+    for header, algorithm in CHECKSUM_HEADERS.items():
         value = headers.get(header)
         if not value:
             continue
@@ -229,16 +230,25 @@ class StreamCheck:
         """None where a lean check has not computed it."""
         return None if self._md5 is None else self._md5.hexdigest()
 
-    def judge(self, content: BinaryIO) -> Judgement:
-        """The verdict; `content` is read again only where the first part layout does not match."""
+    def judge(self, content: BinaryIO | None = None) -> Judgement:
+        """The verdict; `content` is read again where the first part layout does not match, if it is given."""
         if self.received != self.facts.size:
             compared = {"size": (str(self.facts.size), str(self.received))}
             return Judgement(Verdict.WRONG, reason="the size differs", compared=compared)
+        if len(self.statements) == 1 and not self.statements[0].parts:
+            return self._judge_one(self.statements[0])
         layout = self._matching_layout(content)
         compared = {said.name: (said.expected, self._came(said, layout)) for said in self.statements}
         decided = {said.name: self._decide(said, compared[said.name]) for said in self.statements}
         sizes = layout if any(said.parts for said in self.statements) else ()
         return _conclude(decided, compared, sizes or ())
+
+    def _judge_one(self, said: Statement) -> Judgement:
+        """The same for the commonest case, at a fraction of the cost: the source said one thing of the whole."""
+        compared = {said.name: (said.expected, self._came(said, None))}
+        if said.expected == compared[said.name][1]:
+            return Judgement(Verdict.PROVED, said.name, None, compared)
+        return Judgement(Verdict.WRONG, None, f"{said.name} does not match", compared)
 
     def _decide(self, said: Statement, values: tuple[str, str]) -> Verdict:
         if values[0] == values[1]:
@@ -254,12 +264,14 @@ class StreamCheck:
             return _encode(said, self._sha256.digest())
         return _encode(said, self._whole[said.algorithm].digest())
 
-    def _matching_layout(self, content: BinaryIO) -> tuple[int, ...] | None:
+    def _matching_layout(self, content: BinaryIO | None) -> tuple[int, ...] | None:
         composite = [said for said in self.statements if said.parts]
         if not composite or not self._layouts:
             return None
         for position, layout in enumerate(self._layouts):
-            if position:
+            if position and content is None:
+                break
+            if position and content is not None:
                 self._hash_again(content, composite, layout)
             if all(_encode(said, self._parts[said.algorithm].combined()) == said.expected for said in composite):
                 return layout

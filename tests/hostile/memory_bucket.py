@@ -126,7 +126,7 @@ class MemoryBucket:
         ]
         for start in range(0, len(entries), self.page_size):
             yield tuple(
-                entry if versions else Entry(**{**_fields(entry), "version_id": ""})
+                entry if versions else entry._replace(version_id="")
                 for entry in entries[start : start + self.page_size]
             )
         if self.listing_problem is not None:
@@ -243,10 +243,6 @@ class MemoryBucket:
     def delete(self, key: str) -> None:
         if key in self.objects:
             self.remove(key)
-
-
-def _fields(entry: Entry) -> dict[str, object]:
-    return {name: getattr(entry, name) for name in Entry.__slots__}
 
 
 class _MemoryReading:

@@ -1,7 +1,7 @@
 """The fast lane as the engine sees it: deals work out to the workers, and what they refuse to the careful lane."""
 
+import contextlib
 import os
-import pickle
 import socket
 import subprocess
 import sys
@@ -10,11 +10,11 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
+from typing import cast
 
 from migrate.adapters.fastlane.fetching import LARGE_BYTES, spool_name
-from migrate.adapters.fastlane.messages import Message, Pause, Refusal, Results, Setup
+from migrate.adapters.fastlane.messages import Channel, ChannelEnded, Message, Pause, Refusal, Results, Setup
 from migrate.adapters.fastlane.signing import Credentials, Endpoint
 from migrate.export.kept import claim, is_keepable
 from migrate.export.keymap import is_safe
@@ -43,16 +43,15 @@ class Crew:
     """One worker process and what it has been given."""
 
     process: "subprocess.Popen[bytes]"
-    pipe: "Pipe[bytes, bytes]"
+    channel: Channel
     given: dict[int, Work] = field(default_factory=dict)
     bytes: int = 0
     alive: bool = True
 
     def send(self, message: Message | Setup) -> None:
-        try:
-            self.pipe.send_bytes(pickle.dumps(message, pickle.HIGHEST_PROTOCOL))
-        except OSError:
-            return  # it has died: whoever listens to it finds that out, and knows what it had been given
+        # Where it has died, whoever listens to it finds that out, and knows what it had been given.
+        with contextlib.suppress(ChannelEnded):
+            self.channel.send(message)
 
 
 class FastLanes:
@@ -126,7 +125,7 @@ class FastLanes:
             self._setting.deliver(Halted(problem))
 
     def _hire(self) -> None:
-        """Starts a worker. It inherits two descriptors and no secret: those come through the pipe."""
+        """Starts a worker. It inherits two descriptors and no secret: those come through the channel."""
         ours, theirs = socket.socketpair()
         spool = self._setting.tree.spool
         with theirs:
@@ -138,7 +137,7 @@ class FastLanes:
                 env=surroundings(),
                 start_new_session=True,  # Ctrl-C is for the engine, which then stops its workers
             )
-        crew = Crew(process, Pipe(ours.detach()))
+        crew = Crew(process, Channel(ours))
         crew.send(Setup(self._endpoint, self._known, spool))
         with self._changed:
             self._crews.append(crew)
@@ -193,8 +192,8 @@ class FastLanes:
     def _listen(self, crew: Crew) -> None:
         while True:
             try:
-                results: Results = pickle.loads(crew.pipe.recv_bytes())
-            except (EOFError, OSError):
+                results = cast(Results, crew.channel.receive())
+            except ChannelEnded:
                 break
             with self._changed:
                 done = {result.id: crew.given.pop(result.id) for result in results}
@@ -222,7 +221,7 @@ class FastLanes:
             replace = not self._cancel.is_set() and self._replacements > 0
             self._replacements -= replace
             self._changed.notify_all()
-        crew.pipe.close()
+        crew.channel.close()
         if self._cancel.is_set():
             return
         crew.process.kill()
@@ -246,8 +245,7 @@ class FastLanes:
                 self._setting.tree.sync_spool()
                 now = time.monotonic()
                 self._rate, delivered_at = len(ripe) / (now - delivered_at), now
-                for outcome in ripe:
-                    self._setting.deliver(outcome)
+                self._setting.deliver(ripe)
             elif self._cancel.is_set():
                 return
 

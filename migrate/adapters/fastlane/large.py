@@ -2,7 +2,6 @@
 
 import threading
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import BinaryIO
 
 from migrate.adapters.fastlane.fetching import (
@@ -103,7 +102,7 @@ class LargeFetching:
         if judgement.verdict is not Verdict.PROVED:
             discard(self._bench.spool, work)  # what does not match is no beginning for anybody
         outcome = proved(work, check, judgement)
-        return replace(outcome, part_sizes=outcome.part_sizes or sizes)
+        return outcome._replace(part_sizes=outcome.part_sizes or sizes)
 
     def _head(self, work: Work) -> ObjectFacts:
         request = self._bench.requests.write("HEAD", work.key, version_query(work))

@@ -1,37 +1,39 @@
-"""One worker process: `python -m migrate.adapters.fastlane.worker FD`. It ends when the other end of FD is closed.
+"""One worker process: `python -m migrate.adapters.fastlane.worker FD`; it ends when the other end of the socket does.
 
 From the parent come Setup (once, first), Credentials, Pause, and chunks of Work; back go lists of Outcome and Refusal.
 """
 
+import contextlib
 import gc
 import os
-import pickle
 import queue
+import socket
 import ssl
 import sys
 import threading
 import time
-from multiprocessing.connection import Connection as Pipe
+from typing import cast
 
 from migrate.adapters.fastlane.fetching import LARGE_BYTES, Bench, Fetching
 from migrate.adapters.fastlane.large import LargeFetching
-from migrate.adapters.fastlane.messages import Message, Pause, Refusal, Setup
+from migrate.adapters.fastlane.messages import Channel, ChannelEnded, Message, Pause, Refusal, Setup
 from migrate.adapters.fastlane.signing import Credentials, Requests
 from migrate.adapters.fastlane.wire import Unfit
 from migrate.export.lanes import Outcome, Work
 
-FIRST_THREADS = 4
+FIRST_THREADS = 2
 MOST_THREADS = 32
 FAR_SECONDS = 0.01
+# Objects allocated between two searches for cycles: fetching makes none, and a search costs more than a request.
+SELDOM = 200_000
 
 
 class Worker:
-    def __init__(self, pipe: "Pipe[bytes, bytes]", setup: Setup) -> None:
+    def __init__(self, channel: Channel, setup: Setup) -> None:
         tls = ssl.create_default_context(cafile=setup.endpoint.ca_file) if setup.endpoint.tls else None
         self._requests = Requests(setup.endpoint, setup.credentials)
         self._bench = Bench(setup.endpoint, self._requests, tls, setup.spool)
-        self._pipe = pipe
-        self._sending = threading.Lock()
+        self._channel = channel
         self._chunks: queue.SimpleQueue[tuple[Work, ...]] = queue.SimpleQueue()
         self._fetchers: list[Fetching] = []
         self._large = LargeFetching(self._bench)
@@ -55,11 +57,9 @@ class Worker:
             threading.Thread(target=self._run, args=(fetcher,), daemon=True).start()
 
     def _run(self, fetcher: Fetching) -> None:
-        while True:
-            results = [self._fetch(fetcher, work) for work in self._chunks.get()]
-            message = pickle.dumps(results, pickle.HIGHEST_PROTOCOL)
-            with self._sending:
-                self._pipe.send_bytes(message)
+        with contextlib.suppress(ChannelEnded):  # the main thread hears of it too, and ends the process
+            while True:
+                self._channel.send([self._fetch(fetcher, work) for work in self._chunks.get()])
 
     def _fetch(self, fetcher: Fetching, work: Work) -> Outcome | Refusal:
         while (seconds := self._resume_at - time.monotonic()) > 0:
@@ -71,13 +71,14 @@ class Worker:
 
 
 def main() -> None:
-    pipe: Pipe[bytes, bytes] = Pipe(int(sys.argv[1]))
+    channel = Channel(socket.socket(fileno=int(sys.argv[1])))
     try:
-        worker = Worker(pipe, pickle.loads(pipe.recv_bytes()))
+        worker = Worker(channel, cast(Setup, channel.receive()))
         gc.freeze()
+        gc.set_threshold(SELDOM)
         while True:
-            worker.take(pickle.loads(pipe.recv_bytes()))
-    except (EOFError, ConnectionError):
+            worker.take(cast(Message, channel.receive()))
+    except ChannelEnded:
         os._exit(0)  # the threads are in the middle of objects that nobody waits for any more
 
 
