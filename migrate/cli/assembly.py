@@ -118,8 +118,11 @@ class Undertaking:
             access = Access(endpoint_url=endpoint, region=region)
         return Buckets(access)
 
-    def actions(self, *, replace: bool = False, rotate_secrets: bool = False) -> ActionsFor:
-        """Kind of step -> what carries it out; adapters are made when the run begins."""
+    def actions(self, *, replace: bool = False, rotate_secrets: bool = False, look_once: bool = False) -> ActionsFor:
+        """Kind of step -> what carries it out; adapters are made when the run begins.
+
+        `look_once`: a check that does not pass now is not waited for.
+        """
 
         def assembled(stop: threading.Event) -> Mapping[str, Action]:
             hosts = SshHosts()
@@ -129,7 +132,7 @@ class Undertaking:
                 **self._export_actions(stop),
                 **self._host_actions(hosts, playbooks, secrets, rotate_secrets),
                 **self._restore_actions(hosts, secrets, replace),
-                **self._service_actions(hosts, secrets),
+                **self._service_actions(hosts, secrets, look_once),
                 **self._drill_actions(hosts, playbooks),
             }
 
@@ -172,14 +175,14 @@ class Undertaking:
             "cutover.lag": LagMeasured(stack, inventory, hosts, self._source_database(hosts)),
         }
 
-    def _service_actions(self, hosts: Hosts, secrets: Secrets) -> dict[str, Action]:
+    def _service_actions(self, hosts: Hosts, secrets: Secrets, look_once: bool) -> dict[str, Action]:
         stack, inventory = self.stack, self.inventory
         checks = ServiceChecks(stack, inventory, secrets, hosts, HttpxClient(), PsycopgClient(), RedisClient())
         folder = self.manifest.absolute().parent
         return {
             "start.service": ServiceStarted(stack, inventory, hosts, checks),
             "start.drained": Drained(checks),
-            "prove.checks": AllChecked(checks),
+            "prove.checks": AllChecked(checks, patient=not look_once),
             "prove.journey": JourneyWalked(stack, inventory, CommandJourneys(), folder, self.state.archive),
         }
 

@@ -57,10 +57,10 @@ def check(
     verbose: Verbose = False,
     quiet: Quiet = False,
 ) -> None:
-    """Every check of every service, and the users' journeys."""
+    """Every check of every service, one look each, and the users' journeys."""
     undertaking = Undertaking.read(stack, inventory, state)
     plan = undertaking.plan.having(CHECK_KINDS)
-    _carry_out("check", undertaking, plan, Output(as_json, verbose, quiet))
+    _carry_out("check", undertaking, plan, Output(as_json, verbose, quiet), look_once=True)
 
 
 def cutover(
@@ -82,9 +82,17 @@ def export_phase(stack: Path, inventory: Path | None, state: Path | None, output
     _carry_out("export", undertaking, undertaking.plan.only(Phase.EXPORT), output)
 
 
-def _carry_out(command: str, undertaking: Undertaking, plan: Plan, output: Output, *, replace: bool = False) -> None:
+def _carry_out(
+    command: str,
+    undertaking: Undertaking,
+    plan: Plan,
+    output: Output,
+    *,
+    replace: bool = False,
+    look_once: bool = False,
+) -> None:
     undertaking.make_ready()
-    execute(command, plan, undertaking.state, undertaking.actions(replace=replace), output)
+    execute(command, plan, undertaking.state, undertaking.actions(replace=replace, look_once=look_once), output)
 
 
 def register(app: typer.Typer) -> None:

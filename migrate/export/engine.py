@@ -1,7 +1,6 @@
 """Exports one bucket: listing, lanes and ledger side by side, in one loop that alone writes the archive's names."""
 
 import contextlib
-import json
 import queue
 import sqlite3
 import threading
@@ -16,7 +15,6 @@ from migrate.export.account import Account
 from migrate.export.clock import Clock
 from migrate.export.crosscheck import Scope, cross_check
 from migrate.export.dest import GO_ON, check_binding, explained, make_dest
-from migrate.export.events import EventLog
 from migrate.export.fetch import Fetcher
 from migrate.export.intake import Intake
 from migrate.export.kept import KEPT_FROM_BYTES, sweep
@@ -33,12 +31,13 @@ from migrate.export.lanes import (
     Work,
     careful_lanes,
 )
-from migrate.export.ledger import Ledger, Mode, Progress, utc_now
+from migrate.export.ledger import Ledger, Mode, Progress
 from migrate.export.lister import Lister, ListingEnded
 from migrate.export.lock import exclusive
 from migrate.export.pace import Pace
 from migrate.export.placement import Filed, Placement
 from migrate.export.pruning import prune
+from migrate.export.recording import Recording
 from migrate.export.results import ExportResult
 from migrate.export.scope import ExportOptions, Order, chooser
 from migrate.export.settings import Settings, ask_settings
@@ -53,8 +52,6 @@ if TYPE_CHECKING:
 __all__ = ["ExportOptions", "ExportResult", "OnProgress", "export_bucket"]
 
 POLL_SECONDS = 0.2
-COMMIT_SECONDS = 1.0
-COMMIT_CHANGES = 1000
 REPORT_SECONDS = 0.25
 SILENT_IN_A_ROW = 32
 BATCH_OBJECTS = 64
@@ -134,15 +131,14 @@ class _Run:
         self._result: ExportResult | None = None
         self._silent = 0
         self._last_reason: str | None = None
-        self._changes = 0
-        self._committed_at = time.monotonic()
         self._reported_at = 0.0
-        self._id = ledger.start_run({"source": source.where, "prefix": prefix, **options.as_document()})
+        told = {"source": source.where, "prefix": prefix, **options.as_document()}
+        self._record = Recording(ledger, tree, told)
         self._wanted = chooser(options.include, options.exclude)
-        self._intake = Intake(ledger, tree, self._id, self._wanted, options)
-        self._account = Account(ledger, self._id, self._intake.tally, self._clock)
+        self._intake = Intake(ledger, tree, self._record.number, self._wanted, options)
+        self._account = Account(ledger, self._record.number, self._intake.tally, self._clock)
         self._placement = Placement(ledger, tree, self._intake)
-        self._events = EventLog(tree, self._id)
+        self._record.where_it_is = self._progress
         self._settings = ask_settings(source, self._inbox.put)
 
     def carry_out(self, make_lanes: MakeLanes) -> ExportResult:
@@ -164,7 +160,7 @@ class _Run:
             while self._feed(lanes):
                 pass
             self._handle_messages(lanes)
-            self._commit_when_due()
+            self._record.commit_when_due()
             self._report()
             self._raise_when_stopped()
 
@@ -201,9 +197,6 @@ class _Run:
     def _recorded(self) -> Iterator[None]:
         """However the run ends, what it settled is committed and the end is written down."""
         outcome, why = "failed", ""
-        self._events.write(
-            "began", {"source": self._source.where, "prefix": self._prefix, **self._options.as_document()}
-        )
         try:
             yield
             outcome = self._end()
@@ -223,8 +216,8 @@ class _Run:
             if self._result is None:
                 with contextlib.suppress(sqlite3.OperationalError, OSError):
                     self._drain()
-                    self._write_end(outcome)
-            self._events.close({"outcome": outcome, "why": why or None, "counts": self._counts()})
+                    self._record.end(outcome)
+            self._record.events.close({"outcome": outcome, "why": why or None, "counts": self._record.counts()})
 
     def _drain(self) -> None:
         """Outcomes that were on their way when the run stopped are kept."""
@@ -234,7 +227,7 @@ class _Run:
             except queue.Empty:
                 return
             if isinstance(message, (list, Settings)):
-                self._begin()
+                self._record.begin()
                 self._settle(message) if isinstance(message, list) else message.record(self._ledger)
 
     def _feed(self, lanes: Lanes) -> bool:
@@ -265,7 +258,7 @@ class _Run:
             message = self._inbox.get(timeout=POLL_SECONDS)
         except queue.Empty:
             return
-        self._begin()
+        self._record.begin()
         for _ in range(BATCH_OBJECTS):
             self._handle(message, lanes)
             try:
@@ -282,7 +275,7 @@ class _Run:
                 self._settle(message)
             case Settings():
                 message.record(self._ledger)
-                self._changes += 1
+                self._record.changed()
             case Asked() | Thawed() | StaysFrozen():
                 self._hear_of_thawing(message, lanes)
             case _:
@@ -295,32 +288,31 @@ class _Run:
         if isinstance(message, ListingEnded):
             self._account.gone = self._intake.finish(self._options.order)
             self._listing_done = True
-            self._ledger.connection.execute("UPDATE runs SET listing_complete = 1 WHERE id = ?", (self._id,))
-            self._events.write("listed", self._counts())
+            self._record.listing_is_complete()
         else:
             self._intake.take(message, queue_now=self._options.order is Order.LISTED)
-            self._changes += len(message)
+            self._record.changed(len(message))
             if self._lister is not None:
                 self._lister.page_taken()
 
     def _settle(self, outcomes: Outcomes) -> None:
         for start in range(0, len(outcomes), SETTLED_AT_ONCE):
             some = outcomes[start : start + SETTLED_AT_ONCE]
-            self._begin()
+            self._record.begin()
             self._placement.settle(some)
             for outcome in some:
                 self._take_account(outcome)
-            self._commit_when_due()
+            self._record.commit_when_due()
 
     def _take_account(self, outcome: Outcome) -> None:
         work = self._outstanding.pop(outcome.id, None)
         size = work.size if work is not None else 0
         self._account.settle(outcome, size)
         if work is not None and outcome.ending not in (Ending.VERIFIED, Ending.CANCELLED):
-            self._events.tell_of(work, outcome)
+            self._record.events.tell_of(work, outcome)
             if outcome.ending is Ending.ARCHIVED and self._thawing is not None:
                 self._thawing.submit(work, self._ledger.rows([work.id])[0].storage_class)
-        self._changes += COMMIT_CHANGES if size >= KEPT_FROM_BYTES else 1  # much work is written down at once
+        self._record.changed(write_down_soon=size >= KEPT_FROM_BYTES)
         self._silent = self._silent + 1 if outcome.ending is Ending.SILENT else 0
         self._last_reason = outcome.reason
 
@@ -334,28 +326,24 @@ class _Run:
             lanes.submit(Batch((work,)))
             return
         self._ledger.connection.execute("UPDATE objects SET reason = ? WHERE id = ?", (news.reason, work.id))
-        self._events.write("restore", {"key": work.key, "why": news.reason})
-        self._changes += 1
+        self._record.events.write("restore", {"key": work.key, "why": news.reason})
+        self._record.changed()
 
     def _cross_check(self, report: "InventoryReport") -> None:
-        self._commit()
-
+        self._record.commit()
         scope = Scope(self._prefix, self._wanted, with_versions=self._options.versions)
-        found = cross_check(self._ledger, self._source, report, self._id, scope, self._take_hidden)
+        found = cross_check(self._ledger, self._source, report, self._record.number, scope, self._take_hidden)
         self._account.cross_check = found
-        self._events.write("cross-checked", {**asdict(found), "agrees": found.agrees})
+        self._record.events.write("cross-checked", {**asdict(found), "agrees": found.agrees})
 
     def _take_hidden(self, entries: list[Entry]) -> None:
         with self._ledger.transaction():
             self._intake.take(entries, queue_now=True)
 
     def _prune(self) -> None:
-        self._commit()
-        self._account.pruned = prune(self._ledger, self._tree, self._source, self._id, self._wanted)
-        self._events.write("pruned", asdict(self._account.pruned))
-
-    def _counts(self) -> dict[str, object]:
-        return {name: value for name, value in asdict(self._progress()).items() if isinstance(value, int)}
+        self._record.commit()
+        self._account.pruned = prune(self._ledger, self._tree, self._source, self._record.number, self._wanted)
+        self._record.events.write("pruned", asdict(self._account.pruned))
 
     def _progress(self) -> Progress:
         return self._account.progress(listing_done=self._listing_done)
@@ -374,25 +362,6 @@ class _Run:
             hint=f"check the network; {GO_ON}",
         )
 
-    def _begin(self) -> None:
-        if not self._ledger.connection.in_transaction:
-            self._ledger.connection.execute("BEGIN IMMEDIATE")
-
-    def _commit_when_due(self) -> None:
-        late = time.monotonic() - self._committed_at > COMMIT_SECONDS
-        if self._changes and (late or self._changes >= COMMIT_CHANGES):
-            self._commit()
-
-    def _commit(self) -> None:
-        self._begin()
-        self._tree.sync_folders()
-        self._ledger.connection.execute(
-            "UPDATE runs SET progress = ? WHERE id = ?", (json.dumps(asdict(self._progress())), self._id)
-        )
-        self._ledger.connection.execute("COMMIT")
-        self._changes = 0
-        self._committed_at = time.monotonic()
-
     def _report(self) -> None:
         self._clock.sample(self._account.settled.total(), self._account.settled_bytes)
         now = time.monotonic()
@@ -403,23 +372,15 @@ class _Run:
     def _end(self) -> str:
         """All is settled: what belongs to the end of a run is written, and the result is taken from the ledger."""
         self._drain()
-        self._commit()
+        self._record.commit()
         sweep(self._tree, self._ledger)
         changed = any(self._account.settled.values()) or self._account.pruned.objects
         if changed or not sums_present(self._tree.dest):
             write_sums(self._ledger, self._tree)
         result = self._account.result(self._position)
         outcome = "complete" if result.complete else "incomplete"
-        self._write_end(outcome, result)
+        self._record.end(outcome, result)
         self._result = result
         if self._on_progress is not None:
             self._on_progress(self._progress())
         return outcome
-
-    def _write_end(self, outcome: str, result: ExportResult | None = None) -> None:
-        self._commit()
-        with self._ledger.transaction():
-            self._ledger.connection.execute(
-                "UPDATE runs SET ended = ?, outcome = ?, result = ? WHERE id = ?",
-                (utc_now(), outcome, json.dumps(result.as_document()) if result else None, self._id),
-            )

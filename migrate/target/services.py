@@ -99,17 +99,20 @@ class Drained:
 
 @dataclass(frozen=True)
 class AllChecked:
-    """Every check of every service again."""
+    """Every check of every service again; `patient` waits for each as long as its `within` says."""
 
     checks: ServiceChecks
+    patient: bool = True
 
     def verify(self, step: Step, context: StepContext) -> Verdict:
         """Never skipped: looking is all that it does."""
         return Verdict.UNKNOWN
 
     def apply(self, step: Step, context: StepContext) -> Outcome:
-        """Raises ChecksHeld where one does not pass within its bound."""
-        return _all_passed("not everything is healthy", self.checks.of_all(cancelled=context.cancelled))
+        """Raises ChecksHeld where one does not pass, within its bound or at once."""
+        return _all_passed(
+            "not everything is healthy", self.checks.of_all(patient=self.patient, cancelled=context.cancelled)
+        )
 
 
 @dataclass(frozen=True)

@@ -142,6 +142,14 @@ def test_everything_is_looked_at_again(units: Units) -> None:
     assert len(held.value.checks) == 4
 
 
+def test_the_command_looks_once(units: Units) -> None:
+    slow = [{**RUNS, "within": "1h"}]
+    stack = stack_with(**{f"services__{name}__checks": slow for name in ("database", "cache", "media", "edge")})
+    with pytest.raises(ChecksHeld) as held:
+        AllChecked(checks_for(stack, units), patient=False).apply(step_for(""), CONTEXT)
+    assert [check.attempts for check in held.value.checks] == [1, 1, 1, 1]
+
+
 @dataclass
 class Recorded:
     """ports.JourneyRunner that keeps what it was asked."""
