@@ -328,7 +328,7 @@ def archive_object(archive: Archive, bucket: str, key: str, content: bytes, *, s
     with Ledger.open(dest, Mode.WRITE) as ledger:
         ledger.connection.execute(
             "INSERT OR REPLACE INTO objects (key, state, size, etag, last_modified, storage_class, path, stored_size,"
-            " digest, seen_run) VALUES (?, ?, ?, 'e', '2026-11-20T00:00:00Z', 'STANDARD', ?, ?, ?, 1)",
+            " digest) VALUES (?, ?, ?, 'e', '2026-11-20T00:00:00Z', 'STANDARD', ?, ?, ?)",
             (key.encode(), state, len(content), f"objects/{key}", len(content), hashlib.sha256(content).hexdigest()),
         )
     return path

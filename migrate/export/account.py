@@ -12,9 +12,9 @@ from migrate.export.ledger import Ledger, Progress, State
 from migrate.export.pruning import Pruned
 from migrate.export.results import ExportResult
 
-STATES = "SELECT state, count(*), total(proof IS ?) FROM objects WHERE seen_run = ? GROUP BY state"
+STATES = "SELECT state, count(*), total(proof IS ?) FROM temp.seen JOIN objects USING (id) GROUP BY state"
 ARCHIVED = (
-    "SELECT storage_class, count(*), sum(size) FROM objects WHERE seen_run = ? AND state = 'archived'"
+    "SELECT storage_class, count(*), sum(size) FROM temp.seen JOIN objects USING (id) WHERE state = 'archived'"
     " GROUP BY storage_class"
 )
 LEFT = "SELECT count(*), total(o.size) FROM temp.queue q JOIN objects o ON o.id = q.id WHERE q.position > ?"
@@ -23,9 +23,8 @@ LEFT = "SELECT count(*), total(o.size) FROM temp.queue q JOIN objects o ON o.id 
 class Account:
     """Counts of one run: objects, and bytes of objects."""
 
-    def __init__(self, ledger: Ledger, run: int, tally: IntakeTally, clock: Clock) -> None:
+    def __init__(self, ledger: Ledger, tally: IntakeTally, clock: Clock) -> None:
         self._connection = ledger.connection
-        self._run = run
         self._tally = tally
         self._clock = clock
         self.settled: Counter[Ending] = Counter()
@@ -76,10 +75,10 @@ class Account:
 
     def result(self, position: int) -> ExportResult:
         """The end of the run, as the ledger has it; the queue was handed out up to `position`. Reads all rows."""
-        found = {State(row[0]): row for row in self._connection.execute(STATES, (SECOND_READ, self._run))}
+        found = {State(row[0]): row for row in self._connection.execute(STATES, (SECOND_READ,))}
         counts = {state: found[state][1] if state in found else 0 for state in State}
         left = self._connection.execute(LEFT, (position,)).fetchone()
-        held = self._connection.execute(ARCHIVED, (self._run,)) if counts[State.ARCHIVED] else ()
+        held = self._connection.execute(ARCHIVED) if counts[State.ARCHIVED] else ()
         unverified = counts[State.LISTED] + counts[State.FETCHED]
         checked = self.cross_check
         return ExportResult(

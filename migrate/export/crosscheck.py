@@ -32,11 +32,11 @@ COUNTED = (
 )
 NOT_LISTED = (
     "SELECT c.key, c.version_id, c.is_latest FROM temp.counted c LEFT JOIN objects o"
-    " ON o.key = c.key AND o.version_id = c.version_id AND o.seen_run = ? WHERE o.id IS NULL"
+    " ON o.key = c.key AND o.version_id = c.version_id AND o.id IN (SELECT id FROM temp.seen) WHERE o.id IS NULL"
 )
 NOT_COUNTED = (
-    "SELECT count(*), total(o.last_modified < ?) FROM objects o LEFT JOIN temp.counted c"
-    " ON o.key = c.key AND o.version_id = c.version_id WHERE o.seen_run = ? AND o.delete_marker = 0 AND c.key IS NULL"
+    "SELECT count(*), total(o.last_modified < ?) FROM temp.seen JOIN objects o USING (id) LEFT JOIN temp.counted c"
+    " ON o.key = c.key AND o.version_id = c.version_id WHERE o.delete_marker = 0 AND c.key IS NULL"
 )
 
 
@@ -87,7 +87,6 @@ def cross_check(
     ledger: Ledger,
     source: ObjectSource,
     report: "InventoryReport",
-    run: int,
     scope: Scope,
     take: Callable[[list[Entry]], None],
 ) -> CrossCheck:
@@ -102,10 +101,10 @@ def cross_check(
     )
     counted = connection.execute("SELECT count(*) FROM temp.counted").fetchone()[0]
     lag = (report.taken - REPORT_MAY_LAG).isoformat(timespec="seconds").replace("+00:00", "Z")
-    not_counted, old = connection.execute(NOT_COUNTED, (lag, run)).fetchone()
+    not_counted, old = connection.execute(NOT_COUNTED, (lag,)).fetchone()
     hidden: list[Entry] = []
     denied = asked = 0
-    for answers in _asked(connection.execute(NOT_LISTED, (run,)).fetchall(), source):
+    for answers in _asked(connection.execute(NOT_LISTED).fetchall(), source):
         asked += len(answers)
         denied += sum(answer.is_denied for answer in answers)
         found = [answer.entry for answer in answers if answer.entry is not None]

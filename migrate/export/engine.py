@@ -135,8 +135,8 @@ class _Run:
         told = {"source": source.where, "prefix": prefix, **options.as_document()}
         self._record = Recording(ledger, tree, told)
         self._wanted = chooser(options.include, options.exclude)
-        self._intake = Intake(ledger, tree, self._record.number, self._wanted, options)
-        self._account = Account(ledger, self._record.number, self._intake.tally, self._clock)
+        self._intake = Intake(ledger, tree, self._wanted, options)
+        self._account = Account(ledger, self._intake.tally, self._clock)
         self._placement = Placement(ledger, tree, self._intake)
         self._record.where_it_is = self._progress
         self._settings = ask_settings(source, self._inbox.put)
@@ -332,7 +332,7 @@ class _Run:
     def _cross_check(self, report: "InventoryReport") -> None:
         self._record.commit()
         scope = Scope(self._prefix, self._wanted, with_versions=self._options.versions)
-        found = cross_check(self._ledger, self._source, report, self._record.number, scope, self._take_hidden)
+        found = cross_check(self._ledger, self._source, report, scope, self._take_hidden)
         self._account.cross_check = found
         self._record.events.write("cross-checked", {**asdict(found), "agrees": found.agrees})
 
@@ -342,7 +342,7 @@ class _Run:
 
     def _prune(self) -> None:
         self._record.commit()
-        self._account.pruned = prune(self._ledger, self._tree, self._source, self._record.number, self._wanted)
+        self._account.pruned = prune(self._ledger, self._tree, self._source, self._wanted)
         self._record.events.write("pruned", asdict(self._account.pruned))
 
     def _progress(self) -> Progress:

@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from migrate.export.fetch import UNMATCHED_READ
 from migrate.export.keymap import folders, is_safe, key_bytes, key_text, object_path, odd_path, safe_path
@@ -15,18 +16,22 @@ ARCHIVE_CLASSES = frozenset({"GLACIER", "DEEP_ARCHIVE"})
 REMEMBERED_FOLDERS = 100_000
 
 KNOWN = (
-    "SELECT key, version_id, id, is_latest, state, etag, size, last_modified, path, stored_size, proof, seen_run,"
-    " delete_marker, tags IS NOT NULL, acl IS NOT NULL FROM objects WHERE key IN ({marks})"
+    "SELECT key, version_id, id, is_latest, state, etag, size, last_modified, storage_class, path, stored_size, proof,"
+    " delete_marker, tags IS NOT NULL, acl IS NOT NULL, id IN (SELECT id FROM temp.seen) FROM objects"
+    " WHERE key IN ({marks})"
 )
 INSERT = (
-    "INSERT INTO objects (key, version_id, is_latest, delete_marker, state, size, etag, last_modified, storage_class,"
-    " settled_at, seen_run) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id"
+    "INSERT INTO objects (id, key, version_id, is_latest, delete_marker, state, size, etag, last_modified,"
+    " storage_class, settled_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 CHANGED = (
     "UPDATE objects SET is_latest = ?, delete_marker = ?, state = ?, size = ?, etag = ?, last_modified = ?,"
-    " storage_class = ?, proof = NULL, reason = NULL, settled_at = ?, seen_run = ? WHERE id = ?"
+    " storage_class = ?, proof = NULL, reason = NULL, settled_at = ? WHERE id = ?"
 )
-SEEN = "UPDATE objects SET state = ?, is_latest = ?, storage_class = ?, seen_run = ? WHERE id = ?"
+OTHERWISE = (
+    "UPDATE objects SET reason = CASE state WHEN 'gone' THEN NULL ELSE reason END, state = ?, is_latest = ?,"
+    " storage_class = ? WHERE id = ?"
+)
 ORDERS = {
     Order.LISTED: "id",
     Order.NEWEST: "last_modified DESC, id",
@@ -36,8 +41,7 @@ ORDERS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
+class Known(NamedTuple):
     """What the ledger knows of one object, as far as a listing needs it."""
 
     key: bytes
@@ -48,13 +52,14 @@ class Known:
     etag: str
     size: int
     last_modified: str
+    storage_class: str
     path: str | None
     stored_size: int | None
     proof: str | None
-    seen_run: int
     delete_marker: int
     has_tags: int
     has_acl: int
+    was_seen: int
 
 
 @dataclass(slots=True)
@@ -75,63 +80,76 @@ class IntakeTally:
 class Intake:
     """Takes the pages of one run's listing. The caller owns the transaction."""
 
-    def __init__(
-        self, ledger: Ledger, tree: Tree, run: int, wanted: Callable[[str], bool], options: ExportOptions
-    ) -> None:
+    def __init__(self, ledger: Ledger, tree: Tree, wanted: Callable[[str], bool], options: ExportOptions) -> None:
         self.tally = IntakeTally()
         self._connection = ledger.connection
         self._tree = tree
-        self._run = run
         self._wanted = wanted
         self._options = options
         self._folders: set[str] = set()
+        self._last_id: int = self._connection.execute("SELECT coalesce(max(id), 0) FROM objects").fetchone()[0]
+        self._new: list[tuple[object, ...]] = []
+        self._otherwise: list[tuple[object, ...]] = []
 
     def take(self, page: Iterable[Entry], *, queue_now: bool) -> None:
         """Records one page; `queue_now` puts its work into the queue in the order of the listing."""
         entries = {(key_bytes(entry.key), entry.version_id): entry for entry in page if self._wanted(entry.key)}
         known = known_rows(self._connection, [key for key, _ in entries])
-        seen: list[tuple[object, ...]] = []
+        seen: list[tuple[int]] = []
         queued: list[tuple[int]] = []
         for identity, entry in entries.items():
             row = known.get(identity)
-            if row is not None and row.seen_run == self._run:
+            if row is not None and row.was_seen:
                 continue
             self.tally.listed += 1
             self.tally.listed_bytes += entry.size
-            identifier = self._record(identity[0], entry, row, seen)
-            if identifier is not None:
+            identifier = self._claim_id() if row is None else row.id
+            seen.append((identifier,))
+            if self._needs_work(identifier, identity[0], entry, row):
                 self.tally.queued += 1
                 self.tally.queued_bytes += entry.size
                 queued.append((identifier,))
-        self._connection.executemany(SEEN, seen)
+        self._write(seen)
         if queue_now:
             self._connection.executemany("INSERT INTO temp.queue (id) VALUES (?)", queued)
+
+    def _claim_id(self) -> int:
+        self._last_id += 1
+        return self._last_id
+
+    def _write(self, seen: list[tuple[int]]) -> None:
+        for statement, rows in ((INSERT, self._new), (OTHERWISE, self._otherwise)):
+            self._connection.executemany(statement, rows)
+            rows.clear()
+        self._connection.executemany("INSERT INTO temp.seen (id) VALUES (?)", seen)
 
     def finish(self, order: Order) -> int:
         """The listing has ended: queues the work that is not queued yet, marks what vanished; returns their count."""
         if order is not Order.LISTED:
             self._connection.execute(
-                "INSERT INTO temp.queue (id) SELECT id FROM objects"
-                " WHERE seen_run = ? AND state IN ('listed', 'archived') AND delete_marker = 0"
-                f" ORDER BY {ORDERS[order]}",
-                (self._run,),
+                "INSERT INTO temp.queue (id) SELECT id FROM temp.seen JOIN objects USING (id)"
+                f" WHERE state IN ('listed', 'archived') AND delete_marker = 0 ORDER BY {ORDERS[order]}"
             )
         self._connection.create_function("wanted", 1, lambda key: self._wanted(key_text(key)), deterministic=True)
         vanished = self._connection.execute(
             "UPDATE objects SET state = 'gone', reason = 'the source no longer lists it', settled_at = ?"
-            " WHERE seen_run <> ? AND state <> 'gone' AND wanted(key)",
-            (utc_now(), self._run),
+            " WHERE id NOT IN (SELECT id FROM temp.seen) AND state <> 'gone' AND wanted(key)",
+            (utc_now(),),
         )
         return vanished.rowcount
 
-    def _record(self, key: bytes, entry: Entry, row: Known | None, seen: list[tuple[object, ...]]) -> int | None:
+    def _needs_work(self, identifier: int, key: bytes, entry: Entry, row: Known | None) -> bool:
+        """Takes note of one object; whether its bytes must be fetched."""
         if row is None:
             self._claim_folders(entry.key)
-            return self._insert(key, entry)
+            self._insert(identifier, key, entry)
+            return not entry.delete_marker
         settled = self._settled(entry, row)
         if settled is None:
-            return self._changed(entry, row)
-        seen.append((settled.value, entry.is_latest, entry.storage_class, self._run, row.id))
+            self._change(entry, row)
+            return not entry.delete_marker
+        if (settled, entry.is_latest, entry.storage_class) != (row.state, bool(row.is_latest), row.storage_class):
+            self._otherwise.append((settled.value, entry.is_latest, entry.storage_class, row.id))
         if entry.delete_marker:
             self.tally.markers += 1
         elif settled is State.VERIFIED:
@@ -139,24 +157,20 @@ class Intake:
             self.tally.skipped_bytes += entry.size
         else:
             self.tally.already_fetched += 1
-        return None
+        return False
 
-    def _insert(self, key: bytes, entry: Entry) -> int | None:
+    def _insert(self, identifier: int, key: bytes, entry: Entry) -> None:
         state = self._first_state(entry)
         settled_at = utc_now() if entry.delete_marker else None
-        fields = (key, entry.version_id, entry.is_latest, entry.delete_marker, state.value, entry.size, entry.etag)
-        found = self._connection.execute(
-            INSERT, (*fields, entry.last_modified, entry.storage_class, settled_at, self._run)
-        ).fetchone()
-        return None if entry.delete_marker else int(found[0])
+        known = (identifier, key, entry.version_id, entry.is_latest, entry.delete_marker, state.value)
+        self._new.append((*known, entry.size, entry.etag, entry.last_modified, entry.storage_class, settled_at))
 
-    def _changed(self, entry: Entry, row: Known) -> int | None:
+    def _change(self, entry: Entry, row: Known) -> None:
         state = self._first_state(entry)
         self._rename_for_latest(entry, row)
         fields = (entry.is_latest, entry.delete_marker, state.value, entry.size, entry.etag, entry.last_modified)
         settled_at = utc_now() if entry.delete_marker else None
-        self._connection.execute(CHANGED, (*fields, entry.storage_class, settled_at, self._run, row.id))
-        return None if entry.delete_marker else row.id
+        self._connection.execute(CHANGED, (*fields, entry.storage_class, settled_at, row.id))
 
     def _first_state(self, entry: Entry) -> State:
         if entry.delete_marker:

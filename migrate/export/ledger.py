@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from migrate.errors import Missing, UsageProblem
 from migrate.export.keymap import LEDGER, key_bytes, key_text
-from migrate.export.ledger_schema import MIGRATIONS, QUEUE, SCHEMA, SCHEMA_VERSION
+from migrate.export.ledger_schema import MIGRATIONS, OF_A_RUN, SCHEMA, SCHEMA_VERSION
 
 BUSY_SECONDS = 10.0
 ROWS_AT_ONCE = 1000
@@ -68,7 +68,6 @@ class Row:
     evidence: Mapping[str, object] | None
     attempts: int
     settled_at: str | None
-    seen_run: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +111,7 @@ class RunRecord:
 COLUMNS = (
     "id, key, version_id, is_latest, delete_marker, state, size, etag, last_modified, storage_class, content_type,"
     " headers, metadata, tags, acl, part_sizes, path, stored_size, digest, md5, proof, reason, evidence, attempts,"
-    " settled_at, seen_run"
+    " settled_at"
 )
 
 
@@ -236,8 +235,7 @@ class Ledger:
                 (utc_now(), socket.gethostname(), os.getpid(), json.dumps(options)),
             )
         assert cursor.lastrowid is not None
-        self.connection.execute("DROP TABLE IF EXISTS temp.queue")
-        self.connection.execute(QUEUE)
+        self.connection.executescript(OF_A_RUN)
         return cursor.lastrowid
 
     @contextlib.contextmanager

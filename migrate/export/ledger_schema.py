@@ -1,6 +1,6 @@
 """The ledger's tables. `PRAGMA user_version` is the schema's version."""
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 SCHEMA = """
 CREATE TABLE archive (
@@ -51,7 +51,6 @@ CREATE TABLE objects (
     evidence TEXT,
     attempts INTEGER NOT NULL DEFAULT 0,
     settled_at TEXT,
-    seen_run INTEGER NOT NULL,
     UNIQUE (key, version_id)
 );
 
@@ -61,7 +60,16 @@ CREATE TABLE folders (
 """
 
 # From each earlier version to the next.
-MIGRATIONS = {1: "ALTER TABLE objects ADD COLUMN acl TEXT"}
+MIGRATIONS = {
+    1: "ALTER TABLE objects ADD COLUMN acl TEXT",
+    2: "ALTER TABLE objects DROP COLUMN seen_run",
+}
 
-# Positions of one run's work; a temporary table, so it costs no fsync and ends with the run.
-QUEUE = "CREATE TEMP TABLE queue (position INTEGER PRIMARY KEY, id INTEGER NOT NULL)"
+# One run's work by position, and what its listing has shown. Temporary tables: they cost no fsync and end with the run,
+# and a run that finds nothing changed writes no row of an object.
+OF_A_RUN = """
+DROP TABLE IF EXISTS temp.queue;
+DROP TABLE IF EXISTS temp.seen;
+CREATE TEMP TABLE queue (position INTEGER PRIMARY KEY, id INTEGER NOT NULL);
+CREATE TEMP TABLE seen (id INTEGER PRIMARY KEY);
+"""

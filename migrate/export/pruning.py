@@ -14,7 +14,7 @@ REQUESTS_AT_ONCE = 8
 OBJECTS_AT_ONCE = 200
 CANDIDATES = (
     "SELECT id, key, version_id, path, stored_size FROM objects"
-    " WHERE state = 'gone' AND path IS NOT NULL AND seen_run <> ? ORDER BY id"
+    " WHERE state = 'gone' AND path IS NOT NULL AND id NOT IN (SELECT id FROM temp.seen) ORDER BY id"
 )
 PRUNED = "UPDATE objects SET path = NULL, stored_size = NULL, reason = ?, settled_at = ? WHERE id = ?"
 
@@ -37,14 +37,14 @@ class _Candidate:
     size: int
 
 
-def prune(ledger: Ledger, tree: Tree, source: ObjectSource, run: int, wanted: Callable[[str], bool]) -> Pruned:
+def prune(ledger: Ledger, tree: Tree, source: ObjectSource, wanted: Callable[[str], bool]) -> Pruned:
     """Removes the files of objects that this run's complete listing does not show and that the source denies to have.
 
     An object that the source still has, or will not speak of, is kept. The rows stay, without a path.
     """
     removed = size = kept = 0
     with ThreadPoolExecutor(REQUESTS_AT_ONCE) as requests:
-        for some in _batches(ledger, run, wanted):
+        for some in _batches(ledger, wanted):
             denials = requests.map(lambda candidate: _is_denied(source, candidate), some)
             lost = [candidate for candidate, denied in zip(some, denials, strict=True) if denied]
             for candidate in lost:
@@ -60,8 +60,8 @@ def prune(ledger: Ledger, tree: Tree, source: ObjectSource, run: int, wanted: Ca
     return Pruned(removed, size, kept)
 
 
-def _batches(ledger: Ledger, run: int, wanted: Callable[[str], bool]) -> Iterator[list[_Candidate]]:
-    rows = ledger.connection.execute(CANDIDATES, (run,)).fetchall()
+def _batches(ledger: Ledger, wanted: Callable[[str], bool]) -> Iterator[list[_Candidate]]:
+    rows = ledger.connection.execute(CANDIDATES).fetchall()
     candidates = (_Candidate(number, key_text(key), *rest) for number, key, *rest in rows)
     chosen = (candidate for candidate in candidates if wanted(candidate.key))
     while some := list(itertools.islice(chosen, OBJECTS_AT_ONCE)):

@@ -9,6 +9,7 @@ from migrate.export.archived import offers
 from migrate.export.intake import ARCHIVE_CLASSES, known_rows, unchanged, was_settled
 from migrate.export.keymap import LEDGER, key_bytes, key_text
 from migrate.export.ledger import Ledger, Mode
+from migrate.export.ledger_schema import OF_A_RUN
 from migrate.export.results import ExportResult
 from migrate.export.scope import ExportOptions, chooser
 from migrate.export.source import Entry, ObjectSource
@@ -25,6 +26,7 @@ def survey_bucket(source: ObjectSource, prefix: str, dest: Path, options: Export
     count = _Count(options)
     if (dest / LEDGER).is_file():
         with Ledger.open(dest, Mode.READ) as ledger, Tree(dest) as tree:
+            ledger.connection.executescript(OF_A_RUN)
             for page in source.pages(prefix, versions=options.versions):
                 count.take_known([entry for entry in page if wanted(entry.key)], ledger.connection, tree)
             count.gone = _kept(ledger.connection, wanted) - count.recognised

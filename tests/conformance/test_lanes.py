@@ -30,7 +30,7 @@ MIB = 1024 * 1024
 LARGE = os.urandom(MIB) * 40
 PARTS = (16 * MIB, 16 * MIB, 8 * MIB)
 # When a thing was settled, in how many attempts, and an MD5 that nobody needs, may differ between lanes.
-FREE = ("id", "settled_at", "attempts", "md5", "seen_run")
+FREE = ("id", "settled_at", "attempts", "md5")
 
 
 class Watch:

@@ -50,11 +50,11 @@ def work_of(stored: Stored, key: str = "k") -> Work:
 
 
 def small(bench: Bench, work: Work) -> Outcome:
-    fetcher = Fetching(bench, bench.connection())
+    fetcher = Fetching(bench)
     try:
-        return fetcher.fetch(work)
+        return fetcher.take(fetcher.ask(work))
     finally:
-        fetcher.connection.close()
+        fetcher.close()
 
 
 def test_a_plain_object_is_proved_by_its_etag(server: FaultyServer, bench: Bench, tmp_path: Path) -> None:

@@ -219,7 +219,9 @@ def test_a_ledger_of_another_schema_is_refused(dest: Path) -> None:
 
 def test_a_ledger_of_the_schema_before_is_brought_up_to_date_by_an_export(dest: Path, bucket: MemoryBucket) -> None:
     connection = sqlite3.connect(dest / "ledger.sqlite")
-    connection.executescript("ALTER TABLE objects DROP COLUMN acl; PRAGMA user_version = 1;")
+    connection.executescript(
+        "ALTER TABLE objects DROP COLUMN acl; ALTER TABLE objects ADD COLUMN seen_run; PRAGMA user_version = 1;"
+    )
     connection.close()
     with pytest.raises(UsageProblem, match="schema version 1"):
         Ledger.open(dest)

@@ -28,10 +28,10 @@ def work(number: int, size: int = len(BODY), key: str = "k", etag: str = md5(BOD
 
 
 def test_small_objects_travel_together_and_large_ones_alone() -> None:
-    sizes = [10] * 10 + [fastlanes.CHUNK_BYTES * 3, 10, 10, fastlanes.CHUNK_BYTES - 5, 10]
+    sizes = [10] * (fastlanes.CHUNK_OBJECTS + 2) + [fastlanes.CHUNK_BYTES * 3, 10, 10, fastlanes.CHUNK_BYTES - 5, 10]
     cut = [[item.size for item in chunk] for chunk in chunks(work(n, size) for n, size in enumerate(sizes))]
     assert [size for chunk in cut for size in chunk] == sizes
-    assert [len(chunk) for chunk in cut] == [8, 2, 1, 2, 1, 1]
+    assert [len(chunk) for chunk in cut] == [fastlanes.CHUNK_OBJECTS, 2, 1, 2, 1, 1]
     assert not list(chunks([]))
 
 

@@ -6,8 +6,8 @@ import re
 import ssl
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import BinaryIO
+from dataclasses import dataclass
+from typing import BinaryIO, NamedTuple
 
 from migrate.adapters.fastlane.signing import Endpoint, Requests
 from migrate.adapters.fastlane.wire import Answer, Connection, Unfit
@@ -19,6 +19,7 @@ from migrate.export.verification import MIB, Judgement, StreamCheck, Verdict
 
 LARGE_BYTES = 32 * MIB
 BUFFER_BYTES = MIB
+AHEAD = 8
 METADATA_PREFIX = "x-amz-meta-"
 HTTP_DATE = re.compile(r"[A-Z][a-z]{2}, (\d{2}) ([A-Z][a-z]{2}) (\d{4}) (\d{2}:\d{2}:\d{2}) GMT")
 MONTHS = {name: f"{number:02}" for number, name in enumerate(
@@ -38,38 +39,73 @@ class Bench:
         return Connection(self.endpoint, self.tls)
 
 
-@dataclass(slots=True)
-class Fetching:
-    """The fetcher of one thread. `seconds_to_answer` is a running mean: how far away the store is."""
+class Asked(NamedTuple):
+    """An object that was asked for, and the connection that the answer comes on."""
 
-    bench: Bench
+    work: Work
     connection: Connection
-    buffer: memoryview = field(default_factory=lambda: memoryview(bytearray(BUFFER_BYTES)))
-    seconds_to_answer: float = 0.0
 
-    def fetch(self, work: Work) -> Outcome:
+
+class Fetching:
+    """The fetcher of one thread. It asks for several objects, each on its own connection, before it takes the first:
+    while one is hashed, the next are on their way, and nobody sleeps.
+
+    `seconds_waited` is a running mean of the time for which an answer was waited: how far away the store is.
+    """
+
+    def __init__(self, bench: Bench, ahead: int = AHEAD) -> None:
+        self._bench = bench
+        self._free = [bench.connection() for _ in range(ahead)]
+        self._buffer = memoryview(bytearray(BUFFER_BYTES))
+        self.seconds_waited = 0.0
+
+    @property
+    def has_room(self) -> bool:
+        """Whether one more object may be asked for."""
+        return bool(self._free)
+
+    def ask(self, work: Work) -> Asked:
+        """To be followed by `take`, in the order of asking. Raises Unfit."""
+        connection = self._free.pop()
+        try:
+            connection.send(self._bench.requests.write("GET", work.key, version_query(work)))
+        except Unfit:
+            self._free.append(connection)
+            raise
+        return Asked(work, connection)
+
+    def take(self, asked: Asked) -> Outcome:
         """Raises Unfit; nothing of the object is then left in the spool."""
-        asked = time.monotonic()
-        request = self.bench.requests.write("GET", work.key, version_query(work))
-        answer = self.connection.ask(request)
-        self.seconds_to_answer += (time.monotonic() - asked - self.seconds_to_answer) / 8
+        try:
+            return self._take(*asked)
+        finally:
+            self._free.append(asked.connection)
+
+    def close(self) -> None:
+        for connection in self._free:
+            connection.close()
+
+    def _take(self, work: Work, connection: Connection) -> Outcome:
+        began = time.monotonic()
+        answer = connection.answer()
+        self.seconds_waited += (time.monotonic() - began - self.seconds_waited) / 8
         facts = facts_of(answer, work, status=200)
         check = StreamCheck(facts)
         if any(said.parts for said in check.statements):
             raise Unfit("the part sizes must be asked for")
-        if answer.length > len(self.buffer):
-            return self._stream(work, check)
-        data = self.buffer[: answer.length]
-        self.connection.read(data)
+        if answer.length > len(self._buffer):
+            return self._stream(work, connection, check)
+        data = self._buffer[: answer.length]
+        connection.read(data)
         check.update(data)
         outcome = proved(work, check, check.judge())
-        store(self.bench.spool, work, data)
+        store(self._bench.spool, work, data)
         return outcome
 
-    def _stream(self, work: Work, check: StreamCheck) -> Outcome:
-        with spooled(self.bench.spool, work) as file:
-            while got := self.connection.read(self.buffer):
-                data = self.buffer[:got]
+    def _stream(self, work: Work, connection: Connection, check: StreamCheck) -> Outcome:
+        with spooled(self._bench.spool, work) as file:
+            while got := connection.read(self._buffer):
+                data = self._buffer[:got]
                 check.update(data)
                 write_all(file, data)
             return proved(work, check, check.judge(file))

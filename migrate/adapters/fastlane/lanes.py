@@ -21,8 +21,8 @@ from migrate.export.keymap import is_safe
 from migrate.export.lanes import Batch, Halted, LaneSetting, Outcome, ThreadLanes, Work
 from migrate.export.verification import MIB
 
-CHUNK_OBJECTS = 8
-CHUNK_BYTES = MIB
+CHUNK_OBJECTS = 32
+CHUNK_BYTES = 4 * MIB
 ROOM_OBJECTS = 256
 GATHER_SECONDS = 0.2
 LEAST_APPETITE = 256

@@ -64,16 +64,28 @@ class Connection:
         self._head = memoryview(bytearray(HEAD_BYTES))
         self._spare = self._head[:0]
         self._left = 0
+        self._request = b""
 
     def ask(self, request: bytes, *, body: bool = True) -> Answer:
-        """Sends a request and reads the head of the answer; then `read` until the body has ended. Raises Unfit.
+        """Sends a request and reads the head of the answer; then `read` until the body has ended. Raises Unfit."""
+        self.send(request)
+        return self.answer(body=body)
 
-        A kept connection that has died is replaced, once.
-        """
+    def send(self, request: bytes) -> None:
+        """Sends a request; `answer` is next. Raises Unfit. A kept connection that has died is replaced."""
+        self._request = request
         try:
-            return self._ask(request, body)
+            self._send()
         except Stale:
-            return self._ask(request, body)
+            self._send()
+
+    def answer(self, *, body: bool = True) -> Answer:
+        """Reads the head of the answer. Raises Unfit. A kept connection that has died is replaced, and asked again."""
+        try:
+            return self._answer(body)
+        except Stale:
+            self._send()
+            return self._answer(body)
 
     def read(self, target: memoryview) -> int:
         """Fills `target` with the next bytes of the body, as far as there are any. Raises Unfit."""
@@ -106,15 +118,20 @@ class Connection:
         self._spare = self._head[:0]
         self._left = 0
 
-    def _ask(self, request: bytes, body: bool) -> Answer:
+    def _send(self) -> None:
         if self._left:
             self.close()
         try:
             if self._socket is None:
                 self._connect()
             assert self._socket is not None
-            self._socket.sendall(request)
-            answer, self._spare = self._answer(body)
+            self._socket.sendall(self._request)
+        except OSError as problem:
+            raise self._broken(str(problem) or type(problem).__name__) from problem
+
+    def _answer(self, body: bool) -> Answer:
+        try:
+            answer, self._spare = self._read_head()
         except OSError as problem:
             raise self._broken(str(problem) or type(problem).__name__) from problem
         except Unfit:
@@ -153,7 +170,7 @@ class Connection:
         self._socket = wrapped
         self._some = self._all = wrapped.recv_into
 
-    def _answer(self, body: bool) -> tuple[Answer, memoryview]:
+    def _read_head(self) -> tuple[Answer, memoryview]:
         got, end = 0, -1
         while end < 0:
             if got == HEAD_BYTES:

@@ -12,20 +12,24 @@ import ssl
 import sys
 import threading
 import time
-from typing import cast
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import TypeVar, cast
 
-from migrate.adapters.fastlane.fetching import LARGE_BYTES, Bench, Fetching
+from migrate.adapters.fastlane.fetching import LARGE_BYTES, Asked, Bench, Fetching
 from migrate.adapters.fastlane.large import LargeFetching
 from migrate.adapters.fastlane.messages import Channel, ChannelEnded, Message, Pause, Refusal, Setup
 from migrate.adapters.fastlane.signing import Credentials, Requests
 from migrate.adapters.fastlane.wire import Unfit
 from migrate.export.lanes import Outcome, Work
 
-FIRST_THREADS = 2
-MOST_THREADS = 32
-FAR_SECONDS = 0.01
+MOST_THREADS = 8
+FAR_SECONDS = 0.002
 # Objects allocated between two searches for cycles: fetching makes none, and a search costs more than a request.
 SELDOM = 200_000
+
+Given = TypeVar("Given")
+Made = TypeVar("Made")
 
 
 class Worker:
@@ -49,25 +53,43 @@ class Worker:
             self._staff()
 
     def _staff(self) -> None:
-        """A near store is busy with few connections; a far one needs many."""
-        far = any(fetcher.seconds_to_answer > FAR_SECONDS for fetcher in self._fetchers)
-        if len(self._fetchers) < (MOST_THREADS if far else FIRST_THREADS):
-            fetcher = Fetching(self._bench, self._bench.connection())
+        """A near store keeps one thread busy; a far one needs many connections."""
+        far = any(fetcher.seconds_waited > FAR_SECONDS for fetcher in self._fetchers)
+        if len(self._fetchers) < (MOST_THREADS if far else 1):
+            fetcher = Fetching(self._bench)
             self._fetchers.append(fetcher)
             threading.Thread(target=self._run, args=(fetcher,), daemon=True).start()
 
     def _run(self, fetcher: Fetching) -> None:
         with contextlib.suppress(ChannelEnded):  # the main thread hears of it too, and ends the process
             while True:
-                self._channel.send([self._fetch(fetcher, work) for work in self._chunks.get()])
+                self._channel.send(list(self._results(fetcher, self._chunks.get())))
 
-    def _fetch(self, fetcher: Fetching, work: Work) -> Outcome | Refusal:
-        while (seconds := self._resume_at - time.monotonic()) > 0:
-            time.sleep(seconds)
-        try:
-            return (self._large if work.size >= LARGE_BYTES else fetcher).fetch(work)
-        except Unfit as unfit:
-            return Refusal(work.id, str(unfit), time.monotonic() if unfit.slow_down else None)
+    def _results(self, fetcher: Fetching, chunk: tuple[Work, ...]) -> Iterator[Outcome | Refusal]:
+        asked: deque[Asked] = deque()
+        for work in chunk:
+            while (seconds := self._resume_at - time.monotonic()) > 0:
+                time.sleep(seconds)
+            if work.size >= LARGE_BYTES:
+                yield attempt(self._large.fetch, work, work)
+                continue
+            if not fetcher.has_room:
+                yield attempt(fetcher.take, asked[0], asked.popleft().work)
+            begun = attempt(fetcher.ask, work, work)
+            if isinstance(begun, Asked):
+                asked.append(begun)
+            else:
+                yield begun
+        while asked:
+            yield attempt(fetcher.take, asked[0], asked.popleft().work)
+
+
+def attempt(what: Callable[[Given], Made], given: Given, work: Work) -> Made | Refusal:
+    """What came of it, or why the careful lane must do it."""
+    try:
+        return what(given)
+    except Unfit as unfit:
+        return Refusal(work.id, str(unfit), time.monotonic() if unfit.slow_down else None)
 
 
 def main() -> None:
