@@ -13,11 +13,13 @@ from botocore import UNSIGNED
 from botocore.config import Config
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
+from migrate.adapters.s3_count import own_count
 from migrate.adapters.s3_errors import bucket_problem, object_problem, session_problem
 from migrate.adapters.s3_listing import FOUND, decoded, take_entries
 from migrate.adapters.s3_settings import ask_for_restore, bucket_settings, without_envelope
 from migrate.errors import Refused, Unreachable
 from migrate.export import pace
+from migrate.export.own_count import OwnCount
 from migrate.export.source import Entry, ObjectFacts, Reading, TransferBroken
 
 if TYPE_CHECKING:
@@ -104,8 +106,9 @@ def bucket_names(endpoint_url: str | None = None) -> tuple[str, ...]:
 class S3Source:
     """One bucket to read from, as an `ObjectSource`."""
 
-    def __init__(self, client: "S3Client", bucket: str) -> None:
+    def __init__(self, client: "S3Client", bucket: str, session: boto3.Session | None = None) -> None:
         self._client = client
+        self._session = session or boto3.Session()
         self.bucket = bucket
         self.where = f"s3://{bucket} at {client.meta.endpoint_url}"
 
@@ -178,6 +181,9 @@ class S3Source:
 
     def settings(self) -> Mapping[str, object]:
         return bucket_settings(self._client, self.bucket)
+
+    def own_count(self) -> OwnCount | str:
+        return own_count(self._session, self._client, self.bucket)
 
     def restore(self, key: str, *, version_id: str, tier: str, days: int, dated: bool) -> None:
         with _told(key, self.where):

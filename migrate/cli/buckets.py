@@ -12,7 +12,7 @@ class Buckets:
         self._account = open_account(access)
 
     def source(self, bucket: str) -> S3Source:
-        return S3Source(self._account.client, bucket)
+        return S3Source(self._account.client, bucket, self._account.session)
 
     def lanes(self, bucket: str) -> MakeLanes:
         return lanes_for(self._account, bucket)

@@ -8,6 +8,7 @@ from pathlib import Path
 from migrate.cli.output import Output
 from migrate.export.crosscheck import CrossCheck
 from migrate.export.ledger import Ledger, Progress
+from migrate.export.own_count import CountCheck
 from migrate.export.results import Difference, ExportResult, ImportResult
 from migrate.export.status import archive_status
 
@@ -118,9 +119,11 @@ def _offer_lines(result: ExportResult) -> Iterator[str]:
         )
 
 
-def _cross_check_line(check: CrossCheck | str) -> str:
+def _cross_check_line(check: CrossCheck | CountCheck | str) -> str:
     if isinstance(check, str):
         return check
+    if isinstance(check, CountCheck):
+        return _count_line(check)
     told = (
         f"cross-checked against {check.second_source} of {check.taken}: {check.counted} counted there, "
         f"{check.deleted_since} deleted since, {check.not_counted} listed and not counted"
@@ -131,6 +134,16 @@ def _cross_check_line(check: CrossCheck | str) -> str:
     return (
         f"{told}; THE LISTING DOES NOT SHOW {check.hidden} OBJECTS THAT THE SOURCE HAS ({named}), "
         f"and of {check.unanswered} the source does not say whether it has them"
+    )
+
+
+def _count_line(check: CountCheck) -> str:
+    told = f"held against {check.second_source} of {check.taken}: {check.counted} counted there, {check.listed} listed"
+    if check.agrees:
+        return told
+    return (
+        f"{told}; THE LISTING IS {check.short} OBJECTS SHORT: deleted within the last day, or hidden from it; "
+        "an inventory report (--inventory-report) tells which"
     )
 
 

@@ -1,6 +1,7 @@
 """What a run has come to so far, and at its end."""
 
 from collections import Counter
+from collections.abc import Callable
 
 from migrate.export.archived import offers
 from migrate.export.clock import Clock
@@ -9,6 +10,7 @@ from migrate.export.fetch import SECOND_READ
 from migrate.export.intake import IntakeTally
 from migrate.export.lanes import Ending, Outcome
 from migrate.export.ledger import Ledger, Progress, State
+from migrate.export.own_count import CountCheck
 from migrate.export.pruning import Pruned
 from migrate.export.results import ExportResult
 
@@ -17,6 +19,7 @@ ARCHIVED = (
     "SELECT storage_class, count(*), sum(size) FROM temp.seen JOIN objects USING (id) WHERE state = 'archived'"
     " GROUP BY storage_class"
 )
+NO_REPORT = "no inventory report was named (--inventory-report)"
 LEFT = "SELECT count(*), total(o.size) FROM temp.queue q JOIN objects o ON o.id = q.id WHERE q.position > ?"
 
 
@@ -36,7 +39,7 @@ class Account:
         self.gone = 0
         self.pruned = Pruned()
         self.cross_check: CrossCheck | None = None
-        self.not_cross_checked = "no inventory report was named (--inventory-report)"
+        self.own_count: Callable[[int], CountCheck | str] = lambda listed: "the bucket's own count did not come in time"
 
     def settle(self, outcome: Outcome, size: int) -> None:
         self.settled[outcome.ending] += 1
@@ -80,7 +83,8 @@ class Account:
         left = self._connection.execute(LEFT, (position,)).fetchone()
         held = self._connection.execute(ARCHIVED) if counts[State.ARCHIVED] else ()
         unverified = counts[State.LISTED] + counts[State.FETCHED]
-        checked = self.cross_check
+        checked = self.cross_check or self.own_count(sum(counts.values()))
+        is_checked = not isinstance(checked, str)
         return ExportResult(
             listed=sum(counts.values()),
             verified=counts[State.VERIFIED],
@@ -91,7 +95,7 @@ class Account:
             bytes=self.fetched_bytes,
             seconds=self._clock.seconds,
             complete=not (unverified or counts[State.QUARANTINED] or counts[State.ARCHIVED])
-            and (checked is None or checked.agrees),
+            and (isinstance(checked, str) or checked.agrees),
             unverified=unverified,
             remaining_objects=left[0] + self.passed_over,
             remaining_bytes=int(left[1]) + self.passed_over_bytes,
@@ -99,6 +103,6 @@ class Account:
             pruned=self.pruned.objects,
             pruned_bytes=self.pruned.bytes,
             restore_offers=tuple(offers(held)),
-            cross_checked=checked is not None,
-            cross_check=checked or f"not cross-checked: {self.not_cross_checked}",
+            cross_checked=is_checked,
+            cross_check=checked if is_checked else f"not cross-checked: {NO_REPORT}, and {checked}",
         )

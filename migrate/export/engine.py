@@ -34,6 +34,7 @@ from migrate.export.lanes import (
 from migrate.export.ledger import Ledger, Mode, Progress
 from migrate.export.lister import Lister, ListingEnded
 from migrate.export.lock import exclusive
+from migrate.export.own_count import hold_count
 from migrate.export.pace import Pace
 from migrate.export.placement import Filed, Placement
 from migrate.export.pruning import prune
@@ -228,7 +229,7 @@ class _Run:
                 return
             if isinstance(message, (list, Settings)):
                 self._record.begin()
-                self._settle(message) if isinstance(message, list) else message.record(self._ledger)
+                self._settle(message) if isinstance(message, list) else self._take_settings(message)
 
     def _feed(self, lanes: Lanes) -> bool:
         """Hands out one batch; False where there is none to hand out, or the lanes have enough."""
@@ -274,12 +275,17 @@ class _Run:
             case list():
                 self._settle(message)
             case Settings():
-                message.record(self._ledger)
-                self._record.changed()
+                self._take_settings(message)
             case Asked() | Thawed() | StaysFrozen():
                 self._hear_of_thawing(message, lanes)
             case _:
                 self._take_listing(message)
+
+    def _take_settings(self, told: Settings) -> None:
+        told.record(self._ledger)
+        versioning = told.values.get("versioning")
+        self._account.own_count = lambda listed: hold_count(told.count, listed, self._prefix, self._options, versioning)
+        self._record.changed()
 
     def _take_listing(self, message: "tuple[Entry, ...] | ListingEnded") -> None:
         for name, value in self._binding.items():

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from migrate.export.archived import RestoreOffer
 from migrate.export.crosscheck import CrossCheck
 from migrate.export.ledger import Row
+from migrate.export.own_count import CountCheck
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,7 @@ class ExportResult:
     pruned_bytes: int = 0
     restore_offers: tuple[RestoreOffer, ...] = ()
     cross_checked: bool = False
-    cross_check: CrossCheck | str = "not cross-checked"
+    cross_check: CrossCheck | CountCheck | str = "not cross-checked"
     dry_run: bool = False
 
     def as_document(self) -> dict[str, object]:

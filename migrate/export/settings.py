@@ -1,4 +1,7 @@
-"""The bucket's policy, ACL and other settings, in the ledger's archive table as `bucket_<name>`, as JSON."""
+"""What the bucket says of itself: its own object count, and its policy, ACL and other settings.
+
+The settings are in the ledger's archive table as `bucket_<name>`, as JSON.
+"""
 
 import contextlib
 import json
@@ -8,6 +11,7 @@ from dataclasses import dataclass
 
 from migrate.errors import CloudexitError
 from migrate.export.ledger import Ledger
+from migrate.export.own_count import OwnCount
 from migrate.export.source import ObjectSource
 
 
@@ -16,6 +20,7 @@ class Settings:
     """What the source told; a text says why it told nothing."""
 
     values: Mapping[str, object]
+    count: OwnCount | str
 
     def record(self, ledger: Ledger) -> None:
         """A refusal does not replace what an earlier run was told. The caller owns the transaction."""
@@ -29,7 +34,7 @@ def ask_settings(source: ObjectSource, deliver: Callable[[Settings], None]) -> t
 
     def ask() -> None:
         with contextlib.suppress(CloudexitError):
-            deliver(Settings(source.settings()))
+            deliver(Settings(source.settings(), source.own_count()))
 
     thread = threading.Thread(target=ask, name="settings", daemon=True)
     thread.start()

@@ -8,7 +8,10 @@ of migrate.errors and end the run; the failures below concern one object and do 
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import BinaryIO, NamedTuple, Protocol
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from migrate.export.own_count import OwnCount
 
 NOTHING: Mapping[str, str] = {}
 # How a setting that may not be read is recorded.
@@ -134,6 +137,10 @@ class ObjectSource(Protocol):
 
     def settings(self) -> Mapping[str, object]:
         """The bucket's policy, ACL and other settings by name; where one cannot be read, the text says why."""
+        ...
+
+    def own_count(self) -> "OwnCount | str":
+        """How many objects the store says that the bucket holds, or why that is not known. Never raises."""
         ...
 
     def restore(self, key: str, *, version_id: str, tier: str, days: int, dated: bool) -> None:

@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from migrate.adapters.s3 import Access, connect
+from migrate.adapters.s3 import Access, S3Source, connect, open_account
 from migrate.adapters.s3_settings import QUESTIONS
 from migrate.adapters.s3_sink import S3Sink
 from migrate.errors import Missing, Refused, Unreachable
@@ -27,6 +27,7 @@ from migrate.export.archived import Tier
 from migrate.export.engine import export_bucket
 from migrate.export.importing import import_archive
 from migrate.export.ledger import Ledger, Row, State
+from migrate.export.own_count import OwnCount
 from migrate.export.scope import ExportOptions
 from migrate.export.source import ObjectChanged, ObjectMissing, ObjectSource, Upload
 from migrate.export.verify import verify_archive
@@ -406,3 +407,21 @@ def test_acls_and_bucket_settings_are_told(moto: Server, tmp_path: Path) -> None
     assert told["cors"] == "none"
     bucket._client.delete_bucket_policy(Bucket="one")
     bucket.delete("public")
+
+
+def test_the_store_s_own_count(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """AWS tells it through CloudWatch, once a day; a store that has none says so."""
+    if server.access is None:
+        pytest.skip("the bucket in memory has no endpoint")
+    client = connect(server.access)
+    if server.name == "moto":
+        client.create_bucket(Bucket="counted")
+        for number in range(7):
+            client.put_object(Bucket="counted", Key=str(number), Body=b"x")
+        monkeypatch.setenv("AWS_ENDPOINT_URL_CLOUDWATCH", str(server.access.endpoint_url))
+        found = open_account(server.access)
+        count = S3Source(found.client, "counted", found.session).own_count()
+        assert isinstance(count, OwnCount)
+        assert (count.objects, count.who) == (7, "CloudWatch's NumberOfObjects")
+    else:
+        assert S3Source(client, "one").own_count() == "the store tells no count of its own"

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import BinaryIO
 
+from migrate.export.own_count import OwnCount
 from migrate.export.source import (
     Entry,
     ObjectArchived,
@@ -86,6 +87,7 @@ class MemoryBucket:
         self.restore_seconds = 0.0
         self.restore_refusal: type[ObjectForbidden] | None = None
         self.bucket_settings: dict[str, object] = {"policy": "none"}
+        self.count: OwnCount | str = "a bucket in memory keeps no count"
         self._clock = 0
         self._lock = threading.Lock()
 
@@ -214,6 +216,9 @@ class MemoryBucket:
 
     def settings(self) -> Mapping[str, object]:
         return dict(self.bucket_settings)
+
+    def own_count(self) -> OwnCount | str:
+        return self.count
 
     def part_size(self, key: str, *, version_id: str, part: int) -> int | None:
         sizes = self._find(key, version_id).part_sizes
