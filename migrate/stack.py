@@ -52,6 +52,16 @@ class Bucket(Part):
     """What the bucket is for; it decides the order of the export (backups and releases first)."""
     prefix: str = ""
     """Only keys that begin with this."""
+    order: Literal["listed", "newest", "oldest", "smallest", "largest"] = "listed"
+    """Which of its objects come first. All but `listed` wait for the end of the listing."""
+    versions: bool = False
+    """All versions and delete markers, not only the current objects."""
+    tags: bool = False
+    """Object tags too: one more request an object."""
+    restore_archived: Literal["expedited", "standard", "bulk"] | None = None
+    """Have archived objects restored in this tier, wait for them, fetch them. Without it the run stays incomplete."""
+    inventory_report: str | None = Field(default=None, pattern=r"^s3://[^/]+/.+$")
+    """`s3://BUCKET/…/manifest.json` of an S3 Inventory report that the listing is held against."""
 
 
 class Artifact(Part):

@@ -9,12 +9,15 @@ from pathlib import Path
 from migrate.action import Outcome, StepContext
 from migrate.check import CheckResult, ChecksHeld, Verdict
 from migrate.errors import Incomplete, Missing, OutsideProblem, Refused
+from migrate.export.archived import Tier
 from migrate.export.engine import export_bucket
+from migrate.export.inventory_report import InventoryReport, open_report
 from migrate.export.lanes import MakeLanes, careful_lanes
 from migrate.export.ledger import Ledger, Progress, Row, State
+from migrate.export.scope import ExportOptions, Order
 from migrate.export.source import Entry, ObjectForbidden, ObjectProblem, ObjectSource
 from migrate.plan import Step
-from migrate.stack import Stack
+from migrate.stack import Bucket, Stack
 
 SourceOf = Callable[[str], ObjectSource]
 LanesOf = Callable[[str], MakeLanes]
@@ -112,9 +115,11 @@ class BucketExported:
             self.source_of(step.subject),
             bucket.prefix,
             dest,
+            options_of(bucket),
             on_progress=report,
             cancel=self.stop,
             make_lanes=self.lanes_of(step.subject),
+            inventory=self._report_of(step.subject, bucket),
         )
         if not result.complete:
             raise Incomplete(
@@ -124,6 +129,22 @@ class BucketExported:
                 hint=f"look at each: cloudexit export-ls {dest}; then the same command again",
             )
         return Outcome(result.as_document())
+
+    def _report_of(self, name: str, bucket: Bucket) -> InventoryReport | None:
+        if bucket.inventory_report is None:
+            return None
+        holder, _, key = bucket.inventory_report.removeprefix("s3://").partition("/")
+        return open_report(self.source_of(holder), key, name)
+
+
+def options_of(bucket: Bucket) -> ExportOptions:
+    """What the manifest says of a bucket, as the engine takes it."""
+    return ExportOptions(
+        versions=bucket.versions,
+        tags=bucket.tags,
+        order=Order(bucket.order),
+        restore=Tier(bucket.restore_archived) if bucket.restore_archived else None,
+    )
 
 
 def _lies_there(dest: Path, row: Row) -> bool:
