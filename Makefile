@@ -35,6 +35,7 @@ lint: $(VENV)/.ready-dev ## ruff, mypy, import-linter, ansible-lint
 bench: setup ## the figures of docs/benchmarks.md
 	$(SUDO) $(BIN)/python benchmarks/rehearsal.py
 	$(BIN)/python benchmarks/export.py
+	$(BIN)/python benchmarks/listing.py
 
 docs: $(VENV)/.ready-dev ## the reference pages that are generated from the schema and the command line
 	$(BIN)/python docs/generate.py

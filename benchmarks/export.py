@@ -242,17 +242,19 @@ def main() -> None:
     arguments.add_argument("--runs", type=int, default=3)
     arguments.add_argument("--profile", action="append", choices=sorted(PROFILES), help="default: small and both large")
     arguments.add_argument("--tools", type=Path, default=Path.home() / ".cache/cloudexit-bench")
-    arguments.add_argument("--disk", type=Path, help="measure again, writing below this folder")
+    arguments.add_argument("--disk", type=Path, default=Path("/var/tmp"), help="after tmpfs, below this folder")
+    arguments.add_argument("--only", choices=("tmpfs", "disk"), help="write to one of the two")
     asked = arguments.parse_args()
     tools, server = competitors(asked.tools / "competitors"), nginx(asked.tools / "nginx")
     for name in asked.profile or ("small", "large-md5", "large-crc"):
         work = Path(tempfile.mkdtemp(prefix="cloudexit-bench-", dir="/dev/shm"))
         try:
             with serving(PROFILES[name], work / "server", server) as served:
-                for place in (work, *([asked.disk] if asked.disk else [])):
-                    folder = place / "copies"
-                    folder.mkdir(parents=True, exist_ok=True)
-                    measure(served, PROFILES[name], tools, folder, asked.runs)
+                for place, where in (("tmpfs", work), ("disk", asked.disk)):
+                    if asked.only in (None, place):
+                        folder = Path(tempfile.mkdtemp(prefix="cloudexit-bench-", dir=where))
+                        measure(served, PROFILES[name], tools, folder, asked.runs)
+                        shutil.rmtree(folder, ignore_errors=True)
         finally:
             shutil.rmtree(work, ignore_errors=True)
 
