@@ -111,6 +111,11 @@ def tree(tmp_path: Path) -> Iterator[Tree]:
         yield tree
 
 
+def test_under_a_limit_chunks_are_small_bursts() -> None:
+    cut = [len(chunk) for chunk in chunks((work(n, 1000) for n in range(10)), 3500)]
+    assert cut == [3, 3, 3, 1]
+
+
 def test_who_gets_what(store: Store, tree: Tree) -> None:
     engine = Engine(store, tree)
     try:

@@ -23,6 +23,9 @@ from migrate.export.verification import MIB
 
 CHUNK_OBJECTS = 32
 CHUNK_BYTES = 4 * MIB
+# Under a bandwidth limit a chunk is a burst.
+LIMITED_BYTES = MIB // 4
+MOST_PROCESSES = 8
 ROOM_OBJECTS = 256
 GATHER_SECONDS = 0.2
 LEAST_APPETITE = 256
@@ -75,7 +78,7 @@ class FastLanes:
         self._replacements = REPLACEMENTS
         self._known = credentials()
         self._crews: list[Crew] = []
-        self._wanted = processes or len(os.sched_getaffinity(0))
+        self._wanted = processes or min(MOST_PROCESSES, len(os.sched_getaffinity(0)))
         self._threads = [
             threading.Thread(target=self._guarded, args=(target,), name=target.__name__, daemon=True)
             for target in (self._deal, self._harvest)
@@ -96,7 +99,7 @@ class FastLanes:
             self._wanted -= 1
             self._hire()
         with self._changed:
-            self._waiting.extend(chunks(fast))
+            self._waiting.extend(chunks(fast, LIMITED_BYTES if self._setting.pace.is_limited else CHUNK_BYTES))
             self._changed.notify_all()
 
     def _is_plain(self, work: Work) -> bool:
@@ -259,12 +262,12 @@ def surroundings() -> dict[str, str]:
     return {**kept, "PYTHONPATH": os.pathsep.join(filter(None, (CODE, kept.get("PYTHONPATH"))))}
 
 
-def chunks(items: Iterable[Work]) -> Iterable[tuple[Work, ...]]:
+def chunks(items: Iterable[Work], most_bytes: int = CHUNK_BYTES) -> Iterable[tuple[Work, ...]]:
     """Cut so that small objects travel together and large ones alone."""
     chunk: list[Work] = []
     size = 0
     for work in items:
-        if chunk and (len(chunk) == CHUNK_OBJECTS or size + work.size > CHUNK_BYTES):
+        if chunk and (len(chunk) == CHUNK_OBJECTS or size + work.size > most_bytes):
             yield tuple(chunk)
             chunk, size = [], 0
         chunk.append(work)
