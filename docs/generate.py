@@ -30,6 +30,7 @@ PARTS = (
     ("PostgresqlCheck", "postgresql", "Of a check."),
     ("RedisCheck", "redis", "Of a check."),
     ("Journey", "journeys", "Name -> these fields."),
+    ("Vendor", "vendors", "Name -> these fields."),
     ("Rehearsal", "rehearsal", ""),
     ("OldHome", "rehearsal.old_home", ""),
 )
