@@ -120,6 +120,5 @@ def _reasons(
     if unclear:
         yield f"{unclear} questions were answered with an error of the service"
     if not (faults or unseen or totals.unanswered):
-        yield f"everything was seen; {totals.captive} captive, each with an answer in the manifest" if totals.captive else (
-            "everything was seen, and nothing is captive"
-        )
+        captive = f"{totals.captive} captive, each with an answer" if totals.captive else "nothing is captive"
+        yield f"everything was seen; {captive}"

@@ -28,7 +28,10 @@ class Exposure:
 
 
 def exposure(
-    policy: str | None, grants: Sequence[Mapping[str, Any]], block: Mapping[str, bool], account_block: Mapping[str, bool]
+    policy: str | None,
+    grants: Sequence[Mapping[str, Any]],
+    block: Mapping[str, bool],
+    account_block: Mapping[str, bool],
 ) -> Exposure:
     """By the policy's text, the ACL's grants, and the public access blocks of bucket and account."""
 

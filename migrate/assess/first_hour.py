@@ -100,7 +100,7 @@ CLOCKS = (
         "route53domains", "start moving the registrations to another registrar",
         "unlock, take the authorisation code, start the transfer at the new registrar",
         f"{AWS}/Route53/latest/DeveloperGuide/domain-transfer-from-route-53.html",
-        "set the name servers of the new home at this registrar at once; the registration itself is paid for and can follow",
+        "set the name servers of the new home at this registrar at once; the registration can follow",
         _where(REGISTRAR_HOURS, kind="domain"),
     ),
     Clock(

@@ -51,9 +51,7 @@ def _rule_of(resource: Resource, rules: Sequence[Rule]) -> Rule:
     return Rule(resource.service, resource.kind, Hold.CAPTIVE, why, instead, lead_hours, first, ASSUMED)
 
 
-def _finding(
-    resource: Resource, rule: Rule, answers: Mapping[str, str], vendors: Mapping[str, Vendor]
-) -> Finding:
+def _finding(resource: Resource, rule: Rule, answers: Mapping[str, str], vendors: Mapping[str, Vendor]) -> Finding:
     return Finding(
         resource=resource,
         hold=rule.hold,

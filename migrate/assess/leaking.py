@@ -42,10 +42,10 @@ def open_buckets(resources: Iterable[Resource], stack: Stack | None) -> list[Lea
             leaks.append(_open(LeakKind.LISTABLE_BUCKET, bucket, objects, detail, "take s3:ListBucket from everyone"))
         if bucket.facts.get("writable"):
             detail = "anybody may write into it: what comes along may not be yours"
-            leaks.append(_open(LeakKind.PUBLIC_BUCKET, bucket, objects, detail, "close it, and look what was put there"))
+            leaks.append(_open(LeakKind.PUBLIC_BUCKET, bucket, objects, detail, "close it; look what was put there"))
         elif bucket.facts.get("readable") and holds != MEANT_TO_BE_PUBLIC:
             detail = f"anybody may read it{f', and it holds {holds}' if holds else ''}"
-            leaks.append(_open(LeakKind.PUBLIC_BUCKET, bucket, objects, detail, "close it, unless it is meant to be read"))
+            leaks.append(_open(LeakKind.PUBLIC_BUCKET, bucket, objects, detail, "close it, unless it should be read"))
     return leaks
 
 

@@ -35,7 +35,7 @@ DUTIES: Mapping[str, Duty] = {
     ),
     "registrar": Duty(
         "name servers cannot be changed; on a hold the name leaves the registry's zone",
-        "within the TTL at the registry", 168, "another registrar for the name, or a second name under another registry",
+        "within the TTL at the registry", 168, "another registrar, or a second name under another registry",
     ),
     "payments": Duty(
         "no charge and no refund; subscriptions lapse",
@@ -47,7 +47,7 @@ DUTIES: Mapping[str, Duty] = {
     ),
     "app-store": Duty(
         "no installation and no update; installed apps go on until the API changes under them",
-        "at once for new members", 168, "let the web carry it: the site installable on the telephone, the API compatible",
+        "at once for new members", 168, "let the web carry it: a site that installs on the telephone, a compatible API",
     ),
     "cdn": Duty(
         "media and pages come from the origin alone, which must bear it; names that end in the CDN's are dead",
@@ -103,9 +103,7 @@ def _canonical(name: str, declared: Mapping[str, Vendor]) -> str:
     )
 
 
-def _declared(
-    name: str, vendor: Vendor, stack: Stack, resources: Sequence[Resource], wanted: Iterable[str]
-) -> Stop:
+def _declared(name: str, vendor: Vendor, stack: Stack, resources: Sequence[Resource], wanted: Iterable[str]) -> Stop:
     duty = DUTIES[vendor.does]
     stopped = _with_those_that_wait(stack, vendor.services)
     return Stop(

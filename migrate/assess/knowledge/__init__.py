@@ -1,4 +1,4 @@
-"""What is known of each service, as data: how tightly it holds, what takes its place, what to do first, and who says so.
+"""What is known of each service, as data: how tightly it holds, what takes its place, what to do first, who says so.
 
 The first rule that fits a resource judges it. docs/reference/holds.md is generated from these rules.
 """

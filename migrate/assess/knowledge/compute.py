@@ -57,7 +57,7 @@ COMPUTE = (
         "eks", "cluster", Hold.REPLACEABLE,
         why="manifests are plain Kubernetes; the control plane, load balancer and volume classes are the provider's",
         instead="Kubernetes on own hosts; replace storage and load-balancer classes",
-        lead_hours=48, first="keep all manifests; list those with a storage class, an ingress or a role of the provider",
+        lead_hours=48, first="keep all manifests; list those with a storage class, ingress or role of the provider",
         source=f"{AWS}/eks/latest/userguide/what-is-eks.html",
     ),
     Rule(

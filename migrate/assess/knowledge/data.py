@@ -29,7 +29,7 @@ DATA = (
         "rds", "instance", Hold.PORTABLE, when={"engine_family": "postgresql"},
         why="the database is PostgreSQL: pg_dump and logical replication leave; the physical snapshot does not",
         instead="PostgreSQL of the same major version or a newer one, on own disks, with its own backups",
-        lead_hours=4, first="pg_dump --format=custom now; and rds.logical_replication=1 (needs a restart) for the delta",
+        lead_hours=4, first="pg_dump --format=custom now; rds.logical_replication=1 (needs a restart) for the delta",
         source=f"{AWS}/AmazonRDS/latest/UserGuide/PostgreSQL.Procedural.Importing.html",
     ),
     Rule(
@@ -53,11 +53,17 @@ DATA = (
         source=f"{AWS}/AmazonRDS/latest/AuroraUserGuide/AuroraPostgreSQL.Replication.Logical.html",
     ),
     Rule(
-        "rds", "cluster", Hold.REPLACEABLE,
+        "rds", "cluster", Hold.REPLACEABLE, when={"engine_family": "mysql"},
         why="Aurora's storage is its own; by the wire it is MySQL, so a logical dump or the binlog leaves",
         instead="MySQL or MariaDB with replicas on own disks",
         lead_hours=8, first="mysqldump --single-transaction from a reader; binlog_format must be on for a delta",
         source=f"{AWS}/AmazonRDS/latest/AuroraUserGuide/AuroraMySQL.Replication.MySQL.html",
+    ),
+    Rule(
+        "rds", "cluster", Hold.REPLACEABLE,
+        why="a document or graph store of the provider's own: the data leaves through queries, the engine does not",
+        instead="MongoDB, FerretDB or a graph database of your own, and code that is tested against it",
+        lead_hours=336, first="export all data through the engine's own tools; run the app's tests against the heir",
     ),
     Rule(
         "rds", "snapshot", Hold.CAPTIVE,

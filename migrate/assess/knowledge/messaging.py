@@ -36,12 +36,12 @@ MESSAGING = (
         "ses", "identity", Hold.REPLACEABLE,
         why="sending leaves by SMTP to anyone; the reputation of the addresses does not",
         instead="Postfix on own hosts with own DKIM keys, or another mail vendor; new addresses warm up over weeks",
-        lead_hours=24, first="make DKIM keys for the second sender and publish them beside the old ones while DNS is yours",
+        lead_hours=24, first="publish DKIM keys of the second sender beside the old ones while DNS is yours",
         source=f"{AWS}/ses/latest/dg/send-email-authentication-dkim.html",
     ),
     Rule(
         "ses", "suppression-list", Hold.PORTABLE,
-        why="the list of addresses that bounced or complained can be read out; without it the new sender is blocked soon",
+        why="addresses that bounced or complained can be read out; a sender without the list is soon blocked",
         instead="the same list at the new sender",
         lead_hours=1, first="aws sesv2 list-suppressed-destinations, to the end",
         source=f"{AWS}/ses/latest/dg/sending-email-suppression-list.html",
@@ -50,7 +50,7 @@ MESSAGING = (
         "cognito-idp", "user-pool", Hold.CAPTIVE,
         why="password hashes and second factors cannot be read out; names, addresses and groups can",
         instead="own sign-in with a new password by mail, or a check against Cognito at each sign-in while it lives",
-        lead_hours=48, first="export users and attributes; capture passwords at sign-in from now on, while the pool answers",
+        lead_hours=48, first="export users and attributes; capture passwords at sign-in while the pool answers",
         source=f"{AWS}/cognito/latest/developerguide/cognito-user-pools-using-import-tool.html",
     ),
 )  # fmt: skip

@@ -22,7 +22,7 @@ NAMES_AND_KEYS = (
         "route53domains", "domain", Hold.REPLACEABLE,
         why="a registration moves to another registrar, in days; for 60 days after a change it may be locked",
         instead="a registrar that is not the provider of anything else",
-        lead_hours=168, first="unlock, ask for the authorisation code, start the transfer; and change name servers before",
+        lead_hours=168, first="unlock, ask for the authorisation code, start the transfer; change name servers before",
         source=f"{AWS}/Route53/latest/DeveloperGuide/domain-transfer-from-route-53.html",
     ),
     Rule(
@@ -55,7 +55,7 @@ NAMES_AND_KEYS = (
     ),
     Rule(
         "kms", "key", Hold.PORTABLE, when={"origin": "imported"},
-        why="its material came from outside: whoever imported it has it; ciphertexts of KMS open only in KMS all the same",
+        why="its material came from outside and is known there; ciphertexts of KMS open only in KMS all the same",
         instead="decrypt through KMS while it answers, and encrypt anew with own keys",
         lead_hours=8, first="list what was encrypted with it by the code itself, and decrypt that first",
         source=f"{AWS}/kms/latest/developerguide/importing-keys.html",
@@ -64,7 +64,7 @@ NAMES_AND_KEYS = (
         "kms", "key", Hold.CAPTIVE,
         why="the key never leaves unencrypted: whatever only it opens is lost with the account",
         instead="decrypt through KMS while it answers, and encrypt anew with own keys (age, Vault Transit, OpenBao)",
-        lead_hours=24, first="list what the code itself encrypted with it (columns, backups, tokens); decrypt that first",
+        lead_hours=24, first="list what the code encrypted with it (columns, backups, tokens); decrypt that first",
         source=f"{AWS}/kms/latest/developerguide/concepts.html",
     ),
     Rule(
