@@ -118,7 +118,7 @@ CLOCKS = (
     ),
     Clock(
         "s3", "ask for the archived objects now, in bulk",
-        "cloudexit export s3://BUCKET DEST --restore-archived, or S3 Batch Operations",
+        "cloudexit export s3://BUCKET DEST --restore-archived bulk, or S3 Batch Operations",
         f"{AWS}/AmazonS3/latest/userguide/restoring-objects-retrieval-options.html",
         "ask for the standard tier instead: 12 h for DEEP_ARCHIVE, 5 h for GLACIER, and dearer",
         _archived,

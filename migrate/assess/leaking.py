@@ -92,6 +92,14 @@ def hosts_in_file(where: str, hosts: Counter[str]) -> Leak:
     )  # fmt: skip
 
 
+def hosts_of_library(where: str) -> Leak:
+    return Leak(
+        kind=LeakKind.PROVIDER_HOST, where=where, found=1,
+        detail="the provider's own library: code that imports it speaks to the provider",
+        first="find who imports it, and give it the address of the new store, or take it out",
+    )  # fmt: skip
+
+
 def positions(bucket: str, with_position: Sequence[str], looked_at: int) -> Leak:
     """Images of a sample that say where they were taken; keys, never the position itself."""
     shown = ", ".join(with_position[:NAMED])

@@ -88,6 +88,12 @@ def stops(stack: Stack | None, resources: Sequence[Resource], without: Sequence[
     return tuple(sorted(found, key=lambda stop: not stop.asked))
 
 
+def require_vendors(stack: Stack | None, without: Sequence[str]) -> None:
+    """Raises UsageProblem for a name of `without` that neither the manifest nor we know."""
+    for name in without:
+        _canonical(name, stack.vendors if stack else {})
+
+
 def _canonical(name: str, declared: Mapping[str, Vendor]) -> str:
     """The vendor's name, or the service that `name` means."""
     if name in declared:

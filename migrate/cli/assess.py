@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from migrate.adapters.aws_account.calls import Calls, require_known
+from migrate.adapters.aws_account.calls import CONNECT_SECONDS, READ_SECONDS, Bounds, Calls, require_known
 from migrate.adapters.aws_account.policy import least_policy
 from migrate.adapters.aws_account.survey import survey
 from migrate.assess.assessing import Question, assess
@@ -16,6 +16,7 @@ from migrate.assess.faults import faults_of_manifest
 from migrate.assess.findings import Conclusion
 from migrate.assess.first_hour import NOTICE_HOURS
 from migrate.assess.observed import Observed
+from migrate.assess.vendors import require_vendors
 from migrate.cli.leaks import Sought, seek
 from migrate.cli.options import DEFAULT_STACK
 from migrate.cli.output import Json, Output, Quiet, Verbose
@@ -38,6 +39,9 @@ Regions = Annotated[list[str] | None, typer.Option("--region", help="Only this r
 Profile = Annotated[str | None, typer.Option("--profile", help="Profile of the AWS CLI.")]
 Endpoint = Annotated[str | None, typer.Option("--endpoint-url", help="Address of another endpoint than AWS.")]
 Policy = Annotated[bool, typer.Option("--policy", help="Print the least IAM policy that lets it see everything.")]
+Patience = Annotated[
+    str, typer.Option("--timeout", help="Longest wait for one answer; two such waits, then it is silent.")
+]
 Sample = Annotated[int, typer.Option("--sample", min=0, max=1000, help="Images read per bucket; 0 reads none.")]
 Dump = Annotated[Path | None, typer.Option("--dump", help="A dump: deleted rows, their media, provider hosts.")]
 Database = Annotated[
@@ -56,6 +60,7 @@ def assess_command(
     profile: Profile = None,
     endpoint_url: Endpoint = None,
     policy: Policy = False,
+    timeout: Patience = f"{READ_SECONDS:g}s",
     sample: Sample = 20,
     dump: Dump = None,
     database: Database = None,
@@ -71,10 +76,12 @@ def assess_command(
         return
     manifest, path = _manifest(stack)
     names = tuple(name.strip() for name in without.split(",") if name.strip())
-    question = Question(_hours(notice), names, manifest, str(path) if manifest else "")
+    question = Question(_seconds(notice, "--notice") / 3600, names, manifest, str(path) if manifest else "")
     sought = Sought(sample, dump, database, tuple(code or ()))
     sought.require_there()
-    calls = Calls(profile, endpoint_url)
+    require_vendors(manifest, names)
+    patience = _seconds(timeout, "--timeout")
+    calls = Calls(profile, endpoint_url, Bounds(connect=min(patience, CONNECT_SECONDS), read=patience))
     require_known(tuple(region or ()), calls)
     observed = _look(calls, tuple(region or ()), output)
     leaks, not_looked_for, unseen = seek(sought, calls, observed, manifest, output)
@@ -95,14 +102,14 @@ def _manifest(stack: Path | None) -> tuple[Stack | None, Path]:
     return (read_stack(path) if stack or path.exists() else None), path
 
 
-def _hours(notice: str) -> float:
+def _seconds(text: str, option: str) -> float:
     try:
-        seconds = parse_duration(notice)
+        seconds = parse_duration(text)
     except ValueError as fault:
-        raise UsageProblem(str(fault), where="--notice", expected="30h, 90m") from fault
+        raise UsageProblem(str(fault), where=option, expected="30h, 90m, 20s") from fault
     if not isinstance(seconds, float) or seconds <= 0:
-        raise UsageProblem(f"not a length of time: {notice}", where="--notice", expected="30h, 90m")
-    return seconds / 3600
+        raise UsageProblem(f"not a length of time: {text}", where=option, expected="30h, 90m, 20s")
+    return seconds
 
 
 def _look(calls: Calls, regions: tuple[str, ...], output: Output) -> Observed:

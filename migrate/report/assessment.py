@@ -10,11 +10,13 @@ from rich.table import Table
 from rich.text import Text
 
 from migrate.assess.findings import Assessment, Conclusion, Deed, Finding, Hold, Leak, Stop
-from migrate.assess.observed import Unseen
+from migrate.assess.observed import Fact, Unseen
 from migrate.report.terminal import size
 
 NAMED = 3
 COLOURS = {Conclusion.FREE: "green", Conclusion.UNKNOWN: "yellow"}
+SIZES = {"bytes": 1, "storage_gb": 10**9}
+"""Facts that are sizes -> bytes in one."""
 SHOWN_FACTS = (
     "called", "users", "bytes", "objects", "items", "messages", "storage_gb", "engine", "version", "type", "expires",
     "origin", "access_keys", "subscriptions", "tasks", "runtime", "records",
@@ -24,10 +26,12 @@ SHOWN_FACTS = (
 def show_assessment(console: Console, found: Assessment, *, verbose: bool = False) -> None:
     """The whole page; `verbose` names every resource and every question without an answer."""
     _show_verdict(console, found)
+    asked = [stop for stop in found.vendors if stop.asked]
+    _show_stops(console, f"WITHOUT {', '.join(stop.vendor for stop in asked)}", asked)
     _show_captive(console, found.findings, verbose=verbose)
     _show_first_hour(console, found)
     _show_leaks(console, found)
-    _show_vendors(console, found.vendors)
+    _show_vendors(console, [stop for stop in found.vendors if not stop.asked], alone=not asked)
     _show_others(console, found.findings, verbose=verbose)
     _show_unseen(console, found.unseen, verbose=verbose)
 
@@ -66,7 +70,7 @@ def _heading(console: Console, title: str, note: str = "") -> None:
 
 
 def _say(console: Console, text: str, *, indent: int = 0, style: str = "") -> None:
-    console.print(Padding(Text(text, style=style), (0, 0, 0, indent)), highlight=False)
+    console.print(Padding(Text(text, style=style), (0, 0, 0, indent), expand=False), highlight=False)
 
 
 def _show_captive(console: Console, findings: Sequence[Finding], *, verbose: bool) -> None:
@@ -87,8 +91,8 @@ def _show_captive(console: Console, findings: Sequence[Finding], *, verbose: boo
             continue
         _say(console, f"instead: {one.instead} (about {hours(one.lead_hours)})", indent=4)
         _say(console, f"first: {one.first}", indent=4)
-        # The key of the answer, so that it can be copied.
-        _say(console, f'answer it: answers: {{"{one.resource.service}/*": "…"}}', indent=4, style="dim")
+        key = one.resource.address if len(alike) == 1 else f"{one.resource.service}/*"
+        _say(console, f'answer in stack.yaml: answers: {{"{key}": "…"}}', indent=4, style="dim")
 
 
 def _sort(finding: Finding) -> tuple[str, str, str]:
@@ -104,12 +108,20 @@ def _names(findings: Iterable[Finding], *, verbose: bool) -> str:
 
 def _named(finding: Finding) -> str:
     resource = finding.resource
-    facts = [
-        size(value) if fact == "bytes" else f"{value:,} {fact}" if isinstance(value, int) else str(value)
-        for fact in SHOWN_FACTS
-        if (value := resource.facts.get(fact)) not in (None, "", ()) and not isinstance(value, (bool, dict))
-    ]
-    return f"{resource.name} ({', '.join(map(str, facts[:NAMED]))})" if facts else resource.name
+    facts = [text for fact in SHOWN_FACTS if (text := _fact(fact, resource.facts.get(fact)))]
+    unread = ["size not known"] if "bytes" in resource.unseen else []
+    shown = [*facts[:NAMED], *unread]
+    return f"{resource.name} ({', '.join(shown)})" if shown else resource.name
+
+
+def _fact(name: str, value: Fact) -> str:
+    if isinstance(value, bool) or not isinstance(value, (str, int)):
+        return ""
+    if isinstance(value, str):
+        return value
+    if name in SIZES:
+        return size(value * SIZES[name]) if value else ""
+    return f"{value:,} {name.replace('_', ' ')}"
 
 
 def _show_first_hour(console: Console, found: Assessment) -> None:
@@ -150,15 +162,25 @@ def _count(leak: Leak) -> str:
     return f"{leak.found:,} of {leak.looked_at:,} looked at" if leak.looked_at is not None else f"{leak.found:,}"
 
 
-def _show_vendors(console: Console, stops: Sequence[Stop]) -> None:
-    asked = [stop for stop in stops if stop.asked]
-    shown = asked or list(stops)
-    if not shown:
+def _show_vendors(console: Console, stops: Sequence[Stop], *, alone: bool) -> None:
+    if not (stops and alone):
         return
-    _heading(console, "IF THEY SAY NO", "" if asked else "one alone: cloudexit assess --without NAME")
-    for stop in shown:
+    title = "IF THEY SAY NO (one alone: cloudexit assess --without NAME)"
+    _show_stops(console, title, [stop for stop in stops if stop.declared])
+    undeclared = [stop for stop in stops if not stop.declared]
+    if len(undeclared) == len(stops):
+        _heading(console, title)
+    _show_unarranged(console, undeclared)
+
+
+def _show_stops(console: Console, title: str, stops: Sequence[Stop]) -> None:
+    if not stops:
+        return
+    _heading(console, title)
+    for stop in stops:
         held = f", {stop.held} in this account" if stop.held else ""
-        console.print(f"   [bold]{escape(stop.vendor)}[/]  {stop.does} by {escape(stop.provider)}{held}", highlight=False)
+        title = f"{stop.does} by {stop.provider}{held}"
+        console.print(f"   [bold]{escape(stop.vendor)}[/]  {escape(title)}", highlight=False)
         _say(console, f"{stop.after}: {stop.effect}", indent=4)
         for text in _stopped(stop):
             _say(console, text, indent=4)
@@ -167,6 +189,19 @@ def _show_vendors(console: Console, stops: Sequence[Stop]) -> None:
         else:
             _say(console, f"nobody is arranged; another takes about {hours(stop.lead_hours)}", indent=4, style="yellow")
             _say(console, f"first: {stop.first}", indent=4)
+
+
+def _show_unarranged(console: Console, stops: Sequence[Stop]) -> None:
+    """Vendors that the account has and the manifest does not know: what stops with them cannot be told."""
+    for stop in stops:
+        console.print(
+            f"   [bold]{escape(stop.vendor)}[/]  {stop.does}; {escape(stop.after)}: {escape(stop.effect)}",
+            highlight=False,
+            soft_wrap=True,
+        )
+    if stops:
+        names = ", ".join(stop.vendor for stop in stops)
+        _say(console, f" ? not in the manifest, so what stops and who takes over is not known: {names}", style="yellow")
 
 
 def _stopped(stop: Stop) -> Iterator[str]:
@@ -183,15 +218,16 @@ def _show_others(console: Console, findings: Sequence[Finding], *, verbose: bool
         if not of_hold:
             continue
         _heading(console, title)
+        columns = ("service", "what", "which", "by", "lead", *(["first"] if verbose else []))
         table = Table(box=None, pad_edge=True, header_style="bold", padding=(0, 1))
-        for column in ("service", "what", "which", "by", "lead", "first"):
+        for column in columns:
             table.add_column(column, overflow="fold", justify="right" if column == "lead" else "left")
         for _, group in groupby(of_hold, key=_sort):
             alike = list(group)
             one = alike[0]
             kind = f"{one.resource.kind} ×{len(alike)}" if len(alike) > 1 else one.resource.kind
-            cells = (one.resource.service, kind, _names(alike, verbose=verbose), one.instead, hours(one.lead_hours))
-            table.add_row(*map(Text, cells), Text(one.first))
+            cells = [one.resource.service, kind, _names(alike, verbose=verbose), one.instead, hours(one.lead_hours)]
+            table.add_row(*map(Text, [*cells, *([one.first] if verbose else [])]))
         console.print(table)
 
 

@@ -39,7 +39,7 @@ LONGEST_WORDS = 200
 CREDENTIALS_HINT = "set AWS_PROFILE or the credentials of a read-only identity; its policy: cloudexit assess --policy"
 
 
-class NotSeen(Exception):  # noqa: N818 - a state of knowledge, not a fault of the program
+class NotSeen(Exception):
     """A question without an answer; `code` is the other side's word for it."""
 
     def __init__(self, reason: Blindness, said: str, code: str = "", action: str = "") -> None:

@@ -77,6 +77,17 @@ class Calls:
             raise blind from problem
         return answer
 
+    def body(self, answer: Mapping[str, Any], limit: int) -> bytes:
+        """The first `limit` bytes of an answer's body. Raises NotSeen."""
+        stream = answer["Body"]
+        try:
+            content: bytes = stream.read(limit)
+        except (*PROBLEMS, OSError) as problem:
+            raise NotSeen(Blindness.NO_ANSWER, str(problem)) from problem
+        finally:
+            stream.close()
+        return content
+
     def client(self, service: str, region: str) -> Any:
         """A client; making one is not safe in several threads, using it is. Raises UsageProblem."""
         with self._lock:

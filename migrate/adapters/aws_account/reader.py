@@ -1,4 +1,4 @@
-"""What a reader is: the calls that it makes, the permission that each needs, and how what it sees becomes a resource."""
+"""What a reader is: its calls, the permission that each needs, and how what it sees becomes a resource."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -76,12 +76,8 @@ class Look:
 
     def note(self, blind: NotSeen, about: str = "", *, region: str = "") -> None:
         where = region or self.region
-        self.unseen.append(
-            Unseen(
-                service=self.reader.service, region=where, action=blind.action, reason=blind.reason,
-                said=blind.said, about=about,
-            )  # fmt: skip
-        )
+        service, action, reason, said = self.reader.service, blind.action, blind.reason, blind.said
+        self.unseen.append(Unseen(service=service, region=where, action=action, reason=reason, said=said, about=about))
 
 
 @dataclass

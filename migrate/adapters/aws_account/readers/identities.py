@@ -42,7 +42,11 @@ def _iam(look: Look) -> Iterator[Resource]:
 
 IAM = Reader(
     "iam",
-    {"iam.list_roles": "iam:ListRoles", "iam.list_users": "iam:ListUsers", "iam.list_access_keys": "iam:ListAccessKeys"},
+    {
+        "iam.list_roles": "iam:ListRoles",
+        "iam.list_users": "iam:ListUsers",
+        "iam.list_access_keys": "iam:ListAccessKeys",
+    },
     _iam,
     regional=False,
 )

@@ -42,7 +42,7 @@ def _s3(look: Look) -> Iterator[Resource]:
     for region, _ in groupby(located, key=lambda pair: pair[0]):
         sizes |= bucket_sizes(look, region)
     with ThreadPoolExecutor(WORKERS, thread_name_prefix="assess-s3") as pool:
-        yield from pool.map(lambda pair: _bucket(look, *pair, sizes.get(pair[1]), account_block), located)
+        yield from pool.map(lambda at: _bucket(look, at[0], at[1], sizes.get(at[1]), account_block), located)
 
 
 def _region(look: Look, bucket: str) -> str:
@@ -66,9 +66,7 @@ def _account_block(look: Look) -> Mapping[str, bool]:
     return block
 
 
-def _bucket(
-    look: Look, region: str, name: str, sizes: Sizes | None, account_block: Mapping[str, bool]
-) -> Resource:
+def _bucket(look: Look, region: str, name: str, sizes: Sizes | None, account_block: Mapping[str, bool]) -> Resource:
     sheet = Sheet(look, "bucket", name, region=region)
     _sizes(sheet, sizes)
     if answer := sheet.ask("versioning", "s3.get_bucket_versioning", Bucket=name):
@@ -101,7 +99,7 @@ def _sizes(sheet: Sheet, sizes: Sizes | None) -> None:
 
 
 def _encryption(sheet: Sheet) -> None:
-    none = {"ServerSideEncryptionConfigurationNotFoundError": {}}
+    none: Mapping[str, Any] = {"ServerSideEncryptionConfigurationNotFoundError": {}}
     answer = sheet.ask("encryption", "s3.get_bucket_encryption", none, Bucket=sheet.name)
     if answer is None:
         return
@@ -118,11 +116,10 @@ def _encryption(sheet: Sheet) -> None:
 
 def _exposure(sheet: Sheet, account_block: Mapping[str, bool]) -> None:
     """Open or not is told only where policy, ACL and block were all seen."""
-    bucket = {"Bucket": sheet.name}
-    policy = sheet.ask(BLOCKS, "s3.get_bucket_policy", {"NoSuchBucketPolicy": {}}, **bucket)
-    acl = sheet.ask(BLOCKS, "s3.get_bucket_acl", **bucket)
+    policy = sheet.ask(BLOCKS, "s3.get_bucket_policy", {"NoSuchBucketPolicy": {}}, Bucket=sheet.name)
+    acl = sheet.ask(BLOCKS, "s3.get_bucket_acl", Bucket=sheet.name)
     none: Mapping[str, Any] = {"NoSuchPublicAccessBlockConfiguration": {}}
-    block = sheet.ask(BLOCKS, "s3.get_public_access_block", none, **bucket)
+    block = sheet.ask(BLOCKS, "s3.get_public_access_block", none, Bucket=sheet.name)
     if policy is not None:
         sheet.facts["policy"] = bool(policy.get("Policy"))
     sheet.unseen[:] = dict.fromkeys(sheet.unseen)
@@ -155,4 +152,3 @@ S3 = Reader(
     _s3,
     regional=False,
 )
-

@@ -73,9 +73,7 @@ def bucket_sizes(look: Look, region: str) -> dict[str, Sizes]:
             objects[one.bucket] = objects.get(one.bucket, 0) + int(value)
         elif storage_class := CLASSES.get(one.storage_type):
             sizes[one.bucket][storage_class] += int(value)
-    return {
-        name: Sizes(dict(sizes.get(name, {})), objects.get(name, 0)) for name in {*sizes, *objects}
-    }
+    return {name: Sizes(dict(sizes.get(name, {})), objects.get(name, 0)) for name in {*sizes, *objects}}
 
 
 def _dimensions(metric: Mapping[str, Any]) -> dict[str, str]:
