@@ -1,7 +1,9 @@
 """Positions in a sample of a bucket's images: the first bytes of each are read, and thrown away."""
 
 import io
+import logging
 import random
+import struct
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -26,6 +28,12 @@ WORKERS = 8
 JUMPS = 4
 """Places beside the beginning at which a long listing is looked into: one page of 1,000 keys each."""
 ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+NOT_READABLE = (
+    ExifError, ValueError, LookupError, TypeError, ArithmeticError, RuntimeError, OSError, EOFError, MemoryError,
+    struct.error,
+)  # fmt: skip
+"""What the library raises, by trial, over bytes that were written to harm it."""
+logging.getLogger("exifread").addHandler(logging.NullHandler())
 READ_ACTION, LIST_ACTION = "s3:GetObject", "s3:ListBucket"
 
 
@@ -52,7 +60,7 @@ def has_position(content: bytes) -> bool:
     """Whether the head of an image says where it was taken. What is no image, or a broken one, does not."""
     try:
         tags: Mapping[str, object] = exifread.process_file(io.BytesIO(content), details=False, extract_thumbnail=False)
-    except (ExifError, ValueError, KeyError, IndexError, TypeError, EOFError, OverflowError, MemoryError):
+    except NOT_READABLE:
         return False
     return all(tag in tags for tag in POSITION)
 

@@ -8,7 +8,7 @@ DATA = (
         "s3", "bucket", Hold.REPLACEABLE, when={"archived": True},
         why="objects in archive classes must be restored before they can be read: hours to two days",
         instead="files on own disks behind nginx, or any S3-compatible store",
-        lead_hours=48, first="ask for the restore now: cloudexit export --restore-archived bulk, or S3 Batch Operations",
+        lead_hours=48, first="ask for the restore: cloudexit export --restore-archived bulk, or S3 Batch Operations",
         source=f"{AWS}/AmazonS3/latest/userguide/restoring-objects-retrieval-options.html",
     ),
     Rule(
