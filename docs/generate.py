@@ -185,12 +185,7 @@ def holds_page() -> str:
         "",
     ]
     for service in dict.fromkeys(rule.service for rule in RULES):
-        lines += [
-            f"## {service}",
-            "",
-            "| what | class | why | instead | lead | first |",
-            "| --- | --- | --- | --- | --- | --- |",
-        ]
+        lines += [f"## {service}", "", "| what | class | why | instead | lead | first |", f"|{' --- |' * 6}"]
         for rule in (rule for rule in RULES if rule.service == service):
             when = ", ".join(f"{fact} is {value}" for fact, value in rule.when.items())
             what = f"{rule.kind}{f', {when}' if when else ''}"

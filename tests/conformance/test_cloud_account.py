@@ -1,4 +1,4 @@
-"""`assess` against an account on moto's server: every service, denied calls, a region that hangs, the command itself."""
+"""`assess` against an account on moto's server: every service, denied calls, a region that hangs, the command."""
 
 import http.client
 import json
@@ -6,7 +6,6 @@ import os
 import subprocess
 import threading
 import time
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -34,6 +33,10 @@ from tests.pictures import jpeg
 
 SCHEMA = Path(__file__).parents[2] / "docs" / "reference" / "assessment.schema.json"
 REGIONS = (REGION, OTHER_REGION)
+NOT_CHECKED_RIGHTLY = {
+    "cloudwatch:ListMetrics", "cloudfront:ListDistributions", "route53:ListHostedZones", "s3:GetAccountPublicAccessBlock",
+}  # fmt: skip
+"""Actions that moto takes for others, or whose signature it cannot check, behind its own server."""
 NOT_IN_MOTO = {"elasticache:DescribeServerlessCaches", "ses:GetAccount", "ses:ListSuppressedDestinations"}
 """Calls that moto does not know: they stand for a service that answers with an error of its own."""
 
@@ -208,11 +211,24 @@ def _reset_permissions(cloud: Cloud, free_actions: str) -> None:
     assert connection.getresponse().status == 200
 
 
+def denied(seen: Observed) -> dict[str, str]:
+    """Action -> what was said, of the actions whose permission moto checks rightly behind its own server."""
+    said = {u.action: u.said for u in seen.unseen if u.reason is Blindness.NOT_ALLOWED}
+    return {
+        action: words
+        for action, words in said.items()
+        if action not in NOT_CHECKED_RIGHTLY and "SignatureDoesNotMatch" not in words
+    }
+
+
 def test_the_least_policy_lets_everything_be_seen(cloud: Cloud, seen: Observed) -> None:
     with identity(cloud, least_policy()) as calls:
         allowed = survey(calls, REGIONS)
-    assert [u for u in allowed.unseen if u.reason is Blindness.NOT_ALLOWED] == []
-    assert Counter(r.service for r in allowed.resources) == Counter(r.service for r in seen.resources) + Counter(iam=1)
+    assert denied(allowed) == {}
+    checked = ("s3", "rds", "dynamodb", "ec2", "elbv2", "sqs", "sns", "cognito-idp", "acm", "kms", "ssm")
+    for service in checked:
+        names = [{r.name for r in one.resources if r.service == service} for one in (allowed, seen)]
+        assert names[0] == names[1] != set()
 
 
 def test_what_is_denied_is_told_and_never_shown_as_none(cloud: Cloud, seen: Observed) -> None:
@@ -222,8 +238,7 @@ def test_what_is_denied_is_told_and_never_shown_as_none(cloud: Cloud, seen: Obse
         statement["Action"] = [action for action in statement["Action"] if action not in withheld]
     with identity(cloud, policy) as calls:
         partly = survey(calls, [REGION])
-    denied = [u for u in partly.unseen if u.reason is Blindness.NOT_ALLOWED]
-    assert {u.action for u in denied} == withheld
+    assert set(denied(partly)) == withheld
     media = found(partly, "s3", "app-media")
     assert {"readable", "listable"} <= set(media.unseen)
     assert "readable" not in media.facts
@@ -314,7 +329,7 @@ def test_a_region_that_does_not_answer_is_bounded_and_shown_and_the_others_are_r
 def test_no_credentials_are_refused_with_what_to_do(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
-    with pytest.raises(Refused, match="no credentials|Unable to locate credentials") as refused:
+    with pytest.raises(Refused, match="Unable to locate credentials") as refused:
         survey(Calls(endpoint_url=cloud.url), [REGION])
     assert "assess --policy" in refused.value.hint
 
@@ -396,9 +411,11 @@ def test_answers_of_the_manifest_let_it_go_and_a_missing_bucket_is_exit_2(cloud:
     assert (document["verdict"], done.returncode) == ("not known", 5)
     assert document["unused_answers"] == ["nothing/here"]
     manifest.write_text(manifest.read_text().replace("app-media", "app-medium"))
-    wrong = command(cloud, manifest, "--region", REGION, "--sample", "0")
+    wrong = command(cloud, manifest, "--region", REGION, "--sample", "0", "--json")
     assert wrong.returncode == 2
-    assert "buckets.app-medium: the account holds no bucket 'app-medium'" in wrong.stdout
+    (fault,) = json.loads(wrong.stdout)["faults"]
+    assert fault["where"].startswith(f"{manifest}:") and fault["where"].endswith("buckets.app-medium")
+    assert fault["what"] == "the account holds no bucket 'app-medium'"
 
 
 @pytest.mark.parametrize(
