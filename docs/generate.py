@@ -179,9 +179,9 @@ def holds_page() -> str:
     lines = [
         "# How tightly each service holds",
         "",
-        "This page is generated from `migrate/assess/knowledge/` (`make docs`). The first line that fits a resource judges",
-        "it; a kind that stands nowhere here counts as captive. `lead` is working time of one engineer who has done it",
-        "before. A source that is `assumed` is a default of ours.",
+        "This page is generated from `migrate/assess/knowledge/` (`make docs`). The first line that fits a resource",
+        "judges it; a kind that stands nowhere here counts as captive. `lead` is working time of one engineer who has",
+        "done it before. A source that is `assumed` is a default of ours.",
         "",
     ]
     for service in dict.fromkeys(rule.service for rule in RULES):

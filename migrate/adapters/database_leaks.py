@@ -25,6 +25,8 @@ from migrate.secret import Secret
 
 CONNECT_SECONDS = 10
 STATEMENT_SECONDS = 120
+READ_ONLY = "-c default_transaction_read_only=on -c statement_timeout={milliseconds}"
+"""Settings of the session from its first moment; psycopg's own `read_only` says nothing outside a transaction."""
 HOSTS = ("amazonaws.com", "cloudfront.net", "amazoncognito.com", "elasticbeanstalk.com")
 MARKS_QUERY = """
 SELECT n.nspname AS schema, c.relname AS table, a.attname AS column, t.typcategory AS category
@@ -52,10 +54,8 @@ def leaks_of_database(url: Secret) -> tuple[list[Leak], list[Unseen]]:
     try:
         with psycopg.connect(
             url.reveal(), connect_timeout=CONNECT_SECONDS, row_factory=dict_row, autocommit=True,
-            application_name="cloudexit assess",
+            application_name="cloudexit assess", options=READ_ONLY.format(milliseconds=STATEMENT_SECONDS * 1000),
         ) as connection:  # fmt: skip
-            connection.read_only = True
-            connection.execute(f"SET statement_timeout = {STATEMENT_SECONDS * 1000}".encode())
             return _Looker(connection).look()
     except psycopg.OperationalError as fault:
         said = url_free(str(fault), url)

@@ -18,9 +18,9 @@ WORDS = ("deleted", "removed", "discarded", "erased")
 ENDINGS = "jpe?g|png|gif|webp|heic|heif|avif|mp4|mov|webm|m4v|mp3|m4a|pdf"
 MEDIA = re.compile(rf"\.({ENDINGS})(\?|#|$)", re.IGNORECASE)
 ANY_MEDIA = re.compile(rf"\.({ENDINGS})", re.IGNORECASE)
-COPY = re.compile(r"^COPY (\S+) \((.*)\) FROM stdin;$")
-FOREIGN_KEY = re.compile(r"FOREIGN KEY \((\w+)\) REFERENCES (\S+?)\((\w+)\)")
-ALTERED = re.compile(r"^ALTER TABLE (?:ONLY )?(\S+)$")
+COPY = re.compile(r"^COPY (.+?) \((.*)\) FROM stdin;$")
+FOREIGN_KEY = re.compile(r"FOREIGN KEY \(([^,)]+)\) REFERENCES (.+?)\(")
+ALTERED = re.compile(r"^ALTER TABLE (?:ONLY )?(.+[^;])$")
 NULL = "\\N"
 END = "\\."
 MOST_IDS = 5_000_000
@@ -116,7 +116,7 @@ class Tally:
             return begins[1]
         key = FOREIGN_KEY.search(line)
         if key and altered:
-            self.keys.append((altered, key[1], key[2]))
+            self.keys.append((altered, key[1].strip('"'), key[2]))
         return altered
 
     def leaks(self, where: str) -> Iterator[Leak]:

@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import re
 import subprocess
 import threading
 import time
@@ -34,7 +35,8 @@ from tests.pictures import jpeg
 SCHEMA = Path(__file__).parents[2] / "docs" / "reference" / "assessment.schema.json"
 REGIONS = (REGION, OTHER_REGION)
 NOT_CHECKED_RIGHTLY = {
-    "cloudwatch:ListMetrics", "cloudfront:ListDistributions", "route53:ListHostedZones", "s3:GetAccountPublicAccessBlock",
+    "cloudwatch:ListMetrics", "cloudfront:ListDistributions", "route53:ListHostedZones",
+    "s3:GetAccountPublicAccessBlock",
 }  # fmt: skip
 """Actions that moto takes for others, or whose signature it cannot check, behind its own server."""
 NOT_IN_MOTO = {"elasticache:DescribeServerlessCaches", "ses:GetAccount", "ses:ListSuppressedDestinations"}
@@ -459,3 +461,27 @@ def test_a_silent_region_is_exit_5_or_3_and_named(cloud: Cloud, tmp_path: Path) 
     assert done.returncode == 3
     assert "no answer from ap-south-1: what is there is not known" in done.stdout
     assert "WHAT HOLDS US" in done.stdout
+
+
+def test_init_fills_manifest_and_inventory_from_the_account(cloud: Cloud, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [str(CLOUDEXIT), "init", str(tmp_path / "mine")], capture_output=True, text=True, timeout=200, check=False,
+        env=cloud.environment,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    path = tmp_path / "mine" / "stack.yaml"
+    stack = read_stack(path)
+    assert {name: bucket.holds for name, bucket in stack.buckets.items()} == {
+        "myapp-releases": "releases", "app-media": "media", "app-backups": "backups", "app-archive": "other",
+        "app-empty": "other", "app-europe": "other", "app-young": "other",
+    }  # fmt: skip
+    assert stack.databases["myapp"].dump.bucket == "app-backups"
+    assert "https://app-media.s3.us-east-1.amazonaws.com/" in stack.media["myapp"].old_urls
+    assert any(url.endswith("cloudfront.net/") for url in stack.media["myapp"].old_urls)
+    assert stack.vendors["dns"].provider == "route53"
+    text = path.read_text()
+    assert "# Found in the account: rds/app-main, postgres" in text
+    assert '#   "kms/alias/app": ' in text
+    assert re.search("@[A-Z_]+@", text) is None
+    hosts = (tmp_path / "mine" / "inventory" / "hosts.yml").read_text()
+    assert "# At the old home: 2 × c6g.xlarge." in hosts
