@@ -199,7 +199,8 @@ def holds_page() -> str:
 def _clocks() -> Iterator[str]:
     yield from ("## Clocks of the first hour", "", "| service | what | how | source |", "| --- | --- | --- | --- |")
     for clock in CLOCKS:
-        yield f"| {clock.service} | {clock.what} | {clock.how} | [source]({clock.source}) |"
+        source = f"[source]({clock.source})" if clock.source.startswith("https://") else clock.source
+        yield f"| {clock.service} | {clock.what} | {clock.how} | {source} |"
     yield ""
 
 

@@ -26,7 +26,7 @@ class Finding(Noun):
     instead: str
     """What replaces it on the new hosts, or what to do instead where it cannot leave."""
     lead_hours: float
-    """Working time until the replacement stands, for one engineer who has done it before, in hours."""
+    """Working time until the replacement stands, in hours: assumed, for one engineer who has done it before."""
     first: str
     """What to do first."""
     source: str
@@ -55,7 +55,7 @@ class Deed(Noun):
     how: str
     """The command or the place."""
     source: str
-    """Where the clock comes from; `assumed` is a default of ours."""
+    """Where the length of the clock comes from: a page of the provider, `read from the account`, or `assumed`: ours."""
 
 
 class LeakKind(StrEnum):
@@ -110,7 +110,7 @@ class Stop(Noun):
     instead: str
     """Who takes over, by the manifest; empty where nobody is arranged."""
     lead_hours: float
-    """Time until another vendor serves, in hours."""
+    """Time until another vendor serves, in hours: assumed."""
     first: str
     """What to do first."""
     declared: bool

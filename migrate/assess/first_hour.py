@@ -4,9 +4,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from migrate.assess.findings import Deed
-from migrate.assess.knowledge.rule import AWS
+from migrate.assess.knowledge.rule import ASSUMED, AWS
 from migrate.assess.observed import Resource
 
+READ = "read from the account"
+"""Source of a clock that is a setting of the account itself."""
 NOTICE_HOURS = 30.0
 """The shortest notice on record: from 9 to 10 January 2021, 23:59 PST (stuff.co.za, 2021-02-16)."""
 INVENTORY_HOURS = 48.0
@@ -27,6 +29,7 @@ class Clock:
     what: str
     how: str
     source: str
+    """Where the length of the clock comes from."""
     otherwise: str
     hours: Callable[[Resource], float | None]
     """None where there is nothing to do about this resource."""
@@ -105,7 +108,7 @@ CLOCKS = (
     ),
     Clock(
         "sns", "apply for sender numbers at a second SMS vendor", "registration forms of the new vendor",
-        f"{AWS}/sms-voice/latest/userguide/registrations.html",
+        ASSUMED,
         "switch codes to e-mail or an authenticator app while sign-in still works",
         _where(168.0, kind="sms"),
     ),
@@ -126,72 +129,72 @@ CLOCKS = (
     Clock(
         "route53", "lower the TTL of the NS records to 300 s",
         "aws route53 change-resource-record-sets; the TTL at the parent is the registry's and stays",
-        f"{AWS}/Route53/latest/DeveloperGuide/migrate-dns-domain-in-use.html",
+        READ,
         "put a second DNS vendor's servers into the delegation now, beside the old ones, with the same records",
         _name_servers,
     ),
     Clock(
         "route53", "take the DS record out at the registrar (the zone is signed with a key that stays)",
         "registrar's page; then wait for the DS record's TTL before name servers change",
-        f"{AWS}/Route53/latest/DeveloperGuide/dns-configuring-dnssec-disable.html",
+        ASSUMED,
         "do not change name servers before the DS record has left the caches: the name would vanish",
         _where(24.0, kind="zone", signed=True),
     ),
     Clock(
         "route53", "lower the TTL of the records that will change to 300 s",
         "aws route53 change-resource-record-sets",
-        f"{AWS}/Route53/latest/DeveloperGuide/best-practices-dns.html",
+        READ,
         "users with the old record come later: keep the old address answering for as long as it is let",
         _records,
     ),
     Clock(
         "kms", "decrypt what the code encrypted through KMS, and encrypt it anew with own keys",
         "aws kms decrypt, by the application's own path; S3, RDS and EBS decrypt by themselves while they are read",
-        f"{AWS}/kms/latest/developerguide/concepts.html", "",
+        ASSUMED, "",
         _where(24.0, kind="key"),
     ),
     Clock(
         "cognito-idp", "export all users, and capture passwords at sign-in from now on",
         "aws cognito-idp list-users --user-pool-id POOL; keep a new hash of each password that Cognito has accepted",
-        f"{AWS}/cognito/latest/developerguide/cognito-user-pools-using-import-tool.html", "",
+        ASSUMED, "",
         _where(24.0, kind="user-pool"),
     ),
     Clock(
         "ses", "make a second mail sender ready: DKIM keys in DNS, an account, the suppression list",
         "publish the second DKIM record beside the first; aws sesv2 list-suppressed-destinations",
-        f"{AWS}/ses/latest/dg/send-email-authentication-dkim.html", "",
+        ASSUMED, "",
         _where(24.0, kind="identity"),
     ),
     Clock(
         "ec2", "tell partners and allow-lists the new addresses", "whoever pins the old address",
-        f"{AWS}/AWSEC2/latest/UserGuide/elastic-ip-addresses-eip.html", "",
+        ASSUMED, "",
         _where(24.0, kind="address"),
     ),
     Clock(
         "acm", "issue the same certificates elsewhere while DNS is yours",
         "certbot or lego with a DNS challenge; look at the CAA records first",
-        "https://letsencrypt.org/docs/challenge-types/", "",
+        ASSUMED, "",
         _held_certificate,
     ),
     Clock(
         "secretsmanager", "export the secrets", "aws secretsmanager get-secret-value, into an encrypted file elsewhere",
-        f"{AWS}/secretsmanager/latest/userguide/retrieving-secrets.html", "",
+        ASSUMED, "",
         _where(1.0, kind="secret"),
     ),
     Clock(
         "ssm", "export the parameters", "aws ssm get-parameters-by-path --path / --recursive --with-decryption",
-        f"{AWS}/systems-manager/latest/userguide/sysman-paramstore-securestring.html", "",
+        ASSUMED, "",
         _where(1.0, kind="parameter"),
     ),
     Clock(
         "lambda", "download the code of the functions", "aws lambda get-function: a link that holds for ten minutes",
-        f"{AWS}/lambda/latest/api/API_GetFunction.html", "",
+        ASSUMED, "",
         _where(1.0, kind="function"),
     ),
     Clock(
         "rds", "make a logical dump of each database and bring it out",
         "pg_dump --format=custom with its record: docs/how-to/own-stack.md; snapshots cannot leave",
-        f"{AWS}/AmazonRDS/latest/UserGuide/USER_ExportSnapshot.html", "",
+        ASSUMED, "",
         _where(4.0, kind="instance"),
     ),
 )  # fmt: skip

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from migrate.assess.findings import Assessment, Conclusion, Deed, Finding, Hold, Leak, Stop
+from migrate.assess.knowledge import ASSUMED
 from migrate.assess.observed import Fact, Unseen
 from migrate.report.terminal import size
 
@@ -127,12 +128,13 @@ def _fact(name: str, value: Fact) -> str:
 def _show_first_hour(console: Console, found: Assessment) -> None:
     if not found.first_hour:
         return
-    note = f"each clock starts when you ask; ! is longer than a notice of {hours(found.notice_hours)}"
+    note = f"each clock starts when you ask; ! longer than a notice of {hours(found.notice_hours)}, ~ assumed"
     _heading(console, "IN THE FIRST HOUR", note)
     for deed in found.first_hour:
         mark = "[red]![/]" if deed.too_late else " "
+        clock = f"{'~' if deed.source == ASSUMED else ''}{hours(deed.clock_hours)}"
         console.print(
-            f" {mark} [bold]{hours(deed.clock_hours):>7}[/]  {escape(deed.what)}: {escape(_places(deed))}",
+            f" {mark} [bold]{clock:>7}[/]  {escape(deed.what)}: {escape(_places(deed))}",
             highlight=False,
             soft_wrap=True,
         )

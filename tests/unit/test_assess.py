@@ -10,7 +10,7 @@ import yaml
 from migrate.assess.assessing import Question, assess
 from migrate.assess.faults import faults_of_manifest
 from migrate.assess.findings import Conclusion, Hold, LeakKind
-from migrate.assess.first_hour import first_hour
+from migrate.assess.first_hour import CLOCKS, READ, first_hour
 from migrate.assess.judging import judge, unused_answers
 from migrate.assess.knowledge import ASSUMED, RULES
 from migrate.assess.observed import Blindness, Observed, Resource, Unseen
@@ -253,3 +253,8 @@ def test_a_readable_bucket_of_backups_is_a_leak(plaza: Stack) -> None:
     (leak,) = assess(seen, Question(stack=plaza, stack_path="s"), AT).leaks
     assert (leak.kind, leak.where, leak.found) == (LeakKind.PUBLIC_BUCKET, "s3://plaza-backups", 7)
     assert "holds backups" in leak.detail
+
+
+def test_each_clock_names_its_ground() -> None:
+    grounds = {clock.source if not clock.source.startswith("https://") else "page" for clock in CLOCKS}
+    assert grounds == {"page", ASSUMED, READ}

@@ -3,7 +3,7 @@
 import botocore.exceptions as bad
 from botocore.parsers import ResponseParserError
 
-from migrate.adapters.s3_errors import BAD_CREDENTIALS
+from migrate.adapters.s3_errors import BAD_CREDENTIALS, THROTTLED
 from migrate.assess.observed import Blindness
 from migrate.errors import OutsideProblem, Refused, Unreachable
 
@@ -23,6 +23,16 @@ DENIED = frozenset(
     }
 )
 NOT_OFFERED = frozenset({"OptInRequired", "SubscriptionRequiredException", "NotSignedUp"})
+PUT_OFF = THROTTLED | {
+    "LimitExceededException",
+    "PriorRequestNotComplete",
+    "RateExceeded",
+    "RequestThrottled",
+    "RequestThrottledException",
+    "ThrottledException",
+    "TooManyRequestsException",
+}
+"""Too many calls: the same one later may do."""
 NO_CREDENTIALS = (
     bad.NoCredentialsError,
     bad.PartialCredentialsError,

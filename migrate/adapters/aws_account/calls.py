@@ -1,6 +1,7 @@
 """Calls to the provider, each bounded; a region that stays silent is not asked a third time."""
 
 import os
+import random
 import threading
 import time
 from collections import defaultdict
@@ -12,7 +13,7 @@ import boto3
 import botocore.exceptions as bad
 from botocore.config import Config
 
-from migrate.adapters.aws_account.answers import PROBLEMS, NotSeen, identity_problem, not_seen
+from migrate.adapters.aws_account.answers import PROBLEMS, PUT_OFF, NotSeen, identity_problem, not_seen
 from migrate.adapters.aws_account.reader import HOME
 from migrate.adapters.s3_errors import session_problem
 from migrate.assess.observed import Blindness
@@ -23,7 +24,11 @@ READ_SECONDS = 20.0
 TRIES = 2
 SILENT_SERVICES = 2
 """So many services of a region without an answer, and the region counts as silent."""
+ALWAYS_ASKED = ("s3", "cloudwatch")
+"""The data itself, and its sizes: asked until they are silent themselves."""
 LOOK_SECONDS = 900.0
+PAUSES_SECONDS = (0.5, 1.0, 2.0, 4.0, 8.0)
+"""Between tries of a call that is put off because there were too many."""
 CLIENT_NAMES = {"ses": "sesv2"}
 
 
@@ -67,7 +72,17 @@ class Calls:
 
     def __call__(self, client: str, region: str, method: str, params: Mapping[str, Any]) -> Mapping[str, Any]:
         """One answer of the provider. Raises NotSeen."""
-        self._require_hope(client, region)
+        for pause in (*PAUSES_SECONDS, None):
+            self._require_hope(client, region)
+            try:
+                return self._once(client, region, method, params)
+            except NotSeen as blind:
+                if blind.code not in PUT_OFF or pause is None:
+                    raise
+                time.sleep(pause * random.uniform(0.5, 1.5))
+        raise AssertionError("unreachable")
+
+    def _once(self, client: str, region: str, method: str, params: Mapping[str, Any]) -> Mapping[str, Any]:
         try:
             answer: Mapping[str, Any] = getattr(self.client(client, region), method)(**params)
         except PROBLEMS as problem:
@@ -139,7 +154,7 @@ class Calls:
 
     def _require_hope(self, client: str, region: str) -> None:
         silent = self._silent[region]
-        if len(silent) >= SILENT_SERVICES and client not in ("s3", "cloudwatch"):
+        if len(silent) >= SILENT_SERVICES and client not in ALWAYS_ASKED:
             raise NotSeen(Blindness.NO_ANSWER, f"not asked: {', '.join(sorted(silent))} there did not answer either")
         if client in silent:
             raise NotSeen(Blindness.NO_ANSWER, "not asked again: it did not answer before")

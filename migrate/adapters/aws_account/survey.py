@@ -42,13 +42,17 @@ def survey(
         for region in (asked if reader.regional else (GLOBAL,))
         if not reader.regional or calls.offered(_client_of(reader), region)
     ]
-    with ThreadPoolExecutor(WORKERS, thread_name_prefix="assess") as pool:
+    pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="assess")
+    try:
         futures = {pool.submit(_look, look): look for look in looks}
         for done, future in enumerate(as_completed(futures), start=1):
             resources, unseen = future.result()
             seen.resources += resources
             seen.unseen += unseen
             on_progress(done, len(looks), f"{futures[future].reader.service} in {futures[future].region}")
+    finally:
+        # Whoever interrupts it does not wait for calls that are under way.
+        pool.shutdown(wait=False, cancel_futures=True)
     return Observed(
         account=identity.account,
         caller=identity.arn,
