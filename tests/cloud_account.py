@@ -1,18 +1,22 @@
 """A cloud account for tests: moto's server in a thread, with something of every service that is looked at."""
 
+import http.client
 import io
 import json
 import logging
 import os
+import threading
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import urlsplit
 
 import boto3
-from moto.server import ThreadedMotoServer
+import pytest
 
 REGION, OTHER_REGION = "us-east-1", "eu-west-1"
 KEYS = {
@@ -56,7 +60,9 @@ class Cloud:
 
 @contextmanager
 def running_cloud() -> Iterator[Cloud]:
-    """An empty account; ends with the block."""
+    """An empty account; ends with the block. moto is imported by those who need it: it takes its time."""
+    from moto.server import ThreadedMotoServer
+
     logging.getLogger("werkzeug").setLevel(logging.CRITICAL)
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
@@ -265,3 +271,72 @@ def _identities(cloud: Cloud) -> None:
     iam = cloud.client("iam")
     iam.create_user(UserName="deploy")
     iam.create_access_key(UserName="deploy")
+
+
+@pytest.fixture(scope="module")
+def cloud() -> Iterator[Cloud]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("AWS_")]:
+            patch.delenv(name)
+        for name, value in KEYS.items():
+            patch.setenv(name, value)
+        with running_cloud() as running:
+            fill(running)
+            yield running
+
+
+class _Forwarder(BaseHTTPRequestHandler):
+    """Passes requests on, but leaves those signed for the silent region without an answer."""
+
+    server: "_Proxy"
+
+    def _pass_on(self) -> None:
+        scope = self.headers.get("Authorization", "")
+        if f"/{self.server.silent}/" in scope:
+            self.server.asked.append(scope)
+            self.server.ended.wait(60)
+            return
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        connection = http.client.HTTPConnection(self.server.host, self.server.port, timeout=60)
+        connection.request(self.command, self.path, body, dict(self.headers))
+        answer = connection.getresponse()
+        content = answer.read()
+        self.send_response(answer.status)
+        for name, value in answer.getheaders():
+            if name.lower() not in ("transfer-encoding", "content-length", "connection"):
+                self.send_header(name, value)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(content)
+
+    do_GET = do_POST = do_PUT = do_HEAD = do_DELETE = _pass_on
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+class _Proxy(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def __init__(self, cloud: Cloud, silent: str) -> None:
+        super().__init__(("127.0.0.1", 0), _Forwarder)
+        address = urlsplit(cloud.url)
+        self.host, self.port = address.hostname or "", address.port
+        self.silent = silent
+        self.asked: list[str] = []
+        self.ended = threading.Event()
+
+
+@contextmanager
+def silent_region(cloud: Cloud, region: str) -> Iterator[tuple[str, list[str]]]:
+    """An endpoint where one region accepts requests and never answers; and the requests that it got."""
+    proxy = _Proxy(cloud, region)
+    thread = threading.Thread(target=proxy.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{proxy.server_address[1]}", proxy.asked
+    finally:
+        proxy.ended.set()
+        proxy.shutdown()
+        proxy.server_close()

@@ -1,6 +1,7 @@
 """Calls to the provider: what each refusal means, what is tried again, when a region counts as silent."""
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 import botocore.exceptions as bad
@@ -12,6 +13,7 @@ from migrate.adapters.aws_account.answers import NotSeen, not_seen
 from migrate.adapters.aws_account.calls import Calls
 from migrate.adapters.aws_account.reader import Look, Reader
 from migrate.adapters.aws_account.readers.keys import KMS
+from migrate.adapters.aws_account.readers.names import ACM, DOMAINS, KEY_TYPES
 from migrate.assess.observed import Blindness
 
 REGION = "us-east-1"
@@ -142,3 +144,19 @@ def test_an_answer_of_another_shape_is_told_and_ends_only_its_reader(calls: Call
         answers.add_response("list_keys", {})
         resources, (unseen,) = _look(Look(Reader("kms", KMS.actions, read), REGION, calls))
     assert (resources, unseen.reason, unseen.action) == ([], Blindness.NOT_UNDERSTOOD, "kms:ListKeys")
+
+
+def test_registrations_are_read(calls: Calls) -> None:
+    with Stubber(calls.client("route53domains", REGION)) as answers:
+        one = {"DomainName": "myapp.example", "TransferLock": True, "AutoRenew": False, "Expiry": datetime(2027, 5, 1)}
+        answers.add_response("list_domains", {"Domains": [one]})
+        (domain,) = DOMAINS.read(Look(DOMAINS, "global", calls))
+    assert domain.facts == {"locked": True, "renews": False, "expires": "2027-05-01"}
+
+
+def test_certificates_of_every_kind_of_key_are_asked_for(calls: Calls) -> None:
+    """Without the list of key types ACM keeps elliptic and long keys back."""
+    with Stubber(calls.client("acm", REGION)) as answers:
+        wanted = {"Includes": {"keyTypes": list(KEY_TYPES)}}
+        answers.add_response("list_certificates", {"CertificateSummaryList": []}, wanted)
+        assert list(ACM.read(Look(ACM, REGION, calls))) == []

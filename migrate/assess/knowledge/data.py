@@ -23,7 +23,7 @@ DATA = (
         why="objects, metadata and tags leave as they are",
         instead="files on own disks behind nginx, or any S3-compatible store",
         lead_hours=1, first="cloudexit export s3://BUCKET DEST --dry-run, then without",
-        source=f"{AWS}/AmazonS3/latest/userguide/GetObject.html",
+        source=f"{AWS}/AmazonS3/latest/API/API_GetObject.html",
     ),
     Rule(
         "rds", "instance", Hold.PORTABLE, when={"engine_family": "postgresql"},
