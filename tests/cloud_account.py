@@ -68,9 +68,18 @@ def running_cloud() -> Iterator[Cloud]:
     server.start()
     try:
         host, port = server.get_host_and_port()
+        tell_moto(host, port, "/moto-api/reset")  # what one account holds lives as long as the process
         yield Cloud(f"http://{host}:{port}")
     finally:
         server.stop()
+
+
+def tell_moto(host: str, port: int, path: str, body: str = "") -> None:
+    """A word to the server itself, not to the account."""
+    connection = http.client.HTTPConnection(host, port, timeout=30)
+    connection.request("POST", path, body)
+    assert connection.getresponse().status == 200
+    connection.close()
 
 
 def fill(cloud: Cloud) -> None:

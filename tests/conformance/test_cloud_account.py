@@ -1,6 +1,5 @@
 """`assess` against an account on moto's server: every service, denied calls, a region that hangs."""
 
-import http.client
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +17,7 @@ from migrate.adapters.aws_account.survey import survey
 from migrate.assess.knowledge import RULES
 from migrate.assess.observed import Blindness, Observed, Resource
 from migrate.errors import Refused, Unreachable, UsageProblem
-from tests.cloud_account import FUNCTION_ENVIRONMENT, OTHER_REGION, REGION, Cloud, silent_region
+from tests.cloud_account import FUNCTION_ENVIRONMENT, OTHER_REGION, REGION, Cloud, silent_region, tell_moto
 from tests.pictures import jpeg
 
 REGIONS = (REGION, OTHER_REGION)
@@ -177,9 +176,7 @@ def identity(cloud: Cloud, policy: dict[str, Any]) -> Iterator[Calls]:
 
 def _reset_permissions(cloud: Cloud, free_actions: str) -> None:
     address = urlsplit(cloud.url)
-    connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=10)
-    connection.request("POST", "/moto-api/reset-auth", free_actions)
-    assert connection.getresponse().status == 200
+    tell_moto(address.hostname or "", address.port or 0, "/moto-api/reset-auth", free_actions)
 
 
 def denied(seen: Observed) -> dict[str, str]:
