@@ -3,6 +3,7 @@
 `python docs/generate.py` writes them; `--check` exits 1 where one is out of date.
 """
 
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,11 @@ from typing import Any
 import typer
 from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 
+from migrate.assess.findings import Assessment
+from migrate.assess.first_hour import CLOCKS
+from migrate.assess.knowledge import RULES
 from migrate.cli import command_line
+from migrate.report.assessment import hours
 from migrate.stack import Stack
 
 REFERENCE = Path(__file__).parent / "reference"
@@ -30,6 +35,7 @@ PARTS = (
     ("PostgresqlCheck", "postgresql", "Of a check."),
     ("RedisCheck", "redis", "Of a check."),
     ("Journey", "journeys", "Name -> these fields."),
+    ("Vendor", "vendors", "Name -> these fields."),
     ("Rehearsal", "rehearsal", ""),
     ("OldHome", "rehearsal.old_home", ""),
 )
@@ -124,7 +130,87 @@ def _bracketed(name: str, required: bool) -> str:
     return name if required or name.startswith("[") else f"[{name}]"
 
 
-PAGES = {"manifest.md": manifest_page, "command-line.md": command_page}
+ASSESSMENT = (
+    ("Assessment", "The whole", "What `cloudexit assess --json` prints."),
+    ("Totals", "totals", ""),
+    ("Deed", "first_hour", "A list of these."),
+    ("Finding", "findings", "A list of these."),
+    ("Resource", "resource", "Of a finding."),
+    ("Leak", "leaks", "A list of these."),
+    ("Stop", "vendors", "A list of these."),
+    ("Fault", "faults", "A list of these."),
+    ("Unseen", "unseen", "A list of these."),
+    ("Conclusion", "verdict", ""),
+    ("Hold", "hold", ""),
+    ("LeakKind", "kind of a leak", ""),
+    ("Blindness", "reason", "Of what was not seen."),
+)
+
+
+def assessment_schema() -> dict[str, Any]:
+    schema = Assessment.model_json_schema(mode="serialization")
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+def assessment_page() -> str:
+    schema = assessment_schema()
+    models = {**schema["$defs"], "Assessment": schema}
+    lines = [
+        "# The assessment: every class and field",
+        "",
+        "This page is generated from the schema (`make docs`). The same as JSON Schema, for programs:",
+        "[assessment.schema.json](assessment.schema.json). How each service is judged: [holds.md](holds.md).",
+        "",
+    ]
+    for model, title, note in ASSESSMENT:
+        about = " ".join(models[model].get("description", "").split())
+        lines += [f"## {title}", "", *([note, ""] if note else []), about, ""]
+        if "enum" in models[model]:
+            lines += [*(f"- `{value}`" for value in models[model]["enum"]), ""]
+            continue
+        lines += ["| field | type | what it is |", "| --- | --- | --- |"]
+        for name, field in models[model]["properties"].items():
+            lines.append(f"| `{name}` | {_type(field)} | {' '.join(field.get('description', '').split())} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def holds_page() -> str:
+    lines = [
+        "# How tightly each service holds",
+        "",
+        "This page is generated from `migrate/assess/knowledge/` (`make docs`). The first line that fits a resource",
+        "judges it; a kind that stands nowhere here counts as captive. `lead` is working time of one engineer who has",
+        "done it before. A source that is `assumed` is a default of ours.",
+        "",
+    ]
+    for service in dict.fromkeys(rule.service for rule in RULES):
+        lines += [f"## {service}", "", "| what | class | why | instead | lead | first |", f"|{' --- |' * 6}"]
+        for rule in (rule for rule in RULES if rule.service == service):
+            when = ", ".join(f"{fact} is {value}" for fact, value in rule.when.items())
+            what = f"{rule.kind}{f', {when}' if when else ''}"
+            source = f"[source]({rule.source})" if rule.source.startswith("https://") else rule.source
+            cells = (what, rule.hold.value, f"{rule.why} ({source})", rule.instead, hours(rule.lead_hours), rule.first)
+            lines.append(f"| {' | '.join(cells)} |")
+        lines.append("")
+    return "\n".join([*lines, *_clocks()])
+
+
+def _clocks() -> Iterator[str]:
+    yield from ("## Clocks of the first hour", "", "| service | what | how | source |", "| --- | --- | --- | --- |")
+    for clock in CLOCKS:
+        source = f"[source]({clock.source})" if clock.source.startswith("https://") else clock.source
+        yield f"| {clock.service} | {clock.what} | {clock.how} | {source} |"
+    yield ""
+
+
+PAGES = {
+    "manifest.md": manifest_page,
+    "command-line.md": command_page,
+    "assessment.md": assessment_page,
+    "assessment.schema.json": lambda: json.dumps(assessment_schema(), indent=1, ensure_ascii=False) + "\n",
+    "holds.md": holds_page,
+}
 
 
 def main() -> int:

@@ -37,6 +37,7 @@ def _broken_references(document: Document, stack: Stack) -> Iterator[UsageProble
         "cache": set(stack.caches),
         "release": set(stack.releases),
         "secret": set(stack.secrets),
+        "journey": set(stack.journeys),
         "group": set(stack.groups()),
         "audience": set(stack.groups()) | {"anyone"},
     }
@@ -81,6 +82,10 @@ def _references(stack: Stack) -> Iterator[Reference]:
         yield ("media", name, "bucket"), "bucket", media.bucket
     for name, release in stack.releases.items():
         yield ("releases", name, "artifact", "bucket"), "bucket", release.artifact.bucket
+    for name, vendor in stack.vendors.items():
+        for key, kind in (("services", "service"), ("journeys", "journey")):
+            for index, target in enumerate(getattr(vendor, key)):
+                yield ("vendors", name, key, index), kind, target
     for name, service in stack.services.items():
         yield from _references_of_service(("services", name), service)
     yield from _placeholders(("site",), stack.site)

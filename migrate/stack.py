@@ -29,6 +29,7 @@ def parse_duration(value: object) -> object:
 
 Seconds = Annotated[float, BeforeValidator(parse_duration), Field(gt=0)]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,39}$")]
+Answer = Annotated[str, Field(min_length=8)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 
 
@@ -248,6 +249,23 @@ class Journey(Part):
     """Bound on the whole journey."""
 
 
+class Vendor(Part):
+    """Somebody else whose no would stop a part of the app."""
+
+    does: Literal[
+        "email", "sms", "dns", "registrar", "payments", "push", "app-store", "cdn", "identity", "certificates", "other"
+    ]
+    """What the vendor is for."""
+    provider: str
+    """Who it is: a service of the cloud account (`ses`, `sns`, `route53`, `cognito-idp`, …), or a company's name."""
+    services: tuple[str, ...] = ()
+    """Services that stop when it says no."""
+    journeys: tuple[str, ...] = ()
+    """Journeys that end when it says no."""
+    instead: str = ""
+    """Who takes over then, and how. Empty: nobody is arranged."""
+
+
 class OldHome(Part):
     """How a rehearsal makes its stand-in for the old provider, on a disposable host."""
 
@@ -305,6 +323,11 @@ class Stack(Part):
     """Services by name."""
     journeys: dict[Name, Journey] = Field(default_factory=dict)
     """Users' ways through the app, walked when everything runs."""
+    vendors: dict[Name, Vendor] = Field(default_factory=dict)
+    """Vendors by name; `cloudexit assess --without NAME` shows what stops without them."""
+    answers: dict[str, Answer] = Field(default_factory=dict)
+    """What cannot leave -> what is done instead. The key is a glob over `service/name`, as `cloudexit assess` prints
+    them: `kms/*`, `cognito-idp/us-east-1_Ab12`. A captive finding without an answer is exit 3."""
     rehearsal: Rehearsal | None = None
     """What `cloudexit rehearse` needs."""
 

@@ -37,9 +37,9 @@ def command_line(words: Sequence[str] = ()) -> typer.Typer:
     if words and words[0] in COPYING:
         export.register(app)
         return app
-    from migrate.cli import initial, lab, phases, rehearse, runs
+    from migrate.cli import assess, initial, lab, phases, rehearse, runs
 
-    for commands in (initial, runs, phases, export, rehearse):
+    for commands in (initial, assess, runs, phases, export, rehearse):
         commands.register(app)
     app.add_typer(lab.app, name="lab")
     return app

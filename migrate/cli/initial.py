@@ -1,42 +1,78 @@
 """`init`: a commented manifest and an inventory skeleton to begin with."""
 
+import re
+from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from migrate.adapters.aws_account.calls import Bounds, Calls
+from migrate.adapters.aws_account.survey import survey
 from migrate.adapters.s3 import bucket_names
+from migrate.assess.first_manifest import FirstManifest, first_manifest
+from migrate.assess.observed import GLOBAL, Resource
 from migrate.cli.output import Output
 from migrate.errors import OutsideProblem, UsageProblem
 
 TEMPLATES = Path(__file__).parent / "templates"
-EXAMPLE_BUCKETS = {"myapp-backups": "backups", "myapp-releases": "releases", "myapp-media": "media"}
+LOOK = Bounds(connect=5, read=10, whole=300)
+"""Nobody waits longer than that, in seconds, for a file that is to be edited by hand anyway."""
 
 
 def init(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder for stack.yaml and inventory/hosts.yml.")],
     endpoint_url: Annotated[str | None, typer.Option("--endpoint-url", help="S3-compatible store to look at.")] = None,
 ) -> None:
-    """Writes a commented manifest and an inventory; with AWS credentials the buckets are those of the account."""
+    """Writes a commented manifest and an inventory; with AWS credentials, from what the account holds."""
     output = Output()
     manifest, hosts = folder / "stack.yaml", folder / "inventory" / "hosts.yml"
     for path in (manifest, hosts):
         if path.exists():
             raise UsageProblem("stands there already", where=str(path), hint="choose another folder, or move it away")
-    lines = [f"  {name}: {{holds: {holds}}}" for name, holds in EXAMPLE_BUCKETS.items()]
-    try:
-        found = bucket_names(endpoint_url)
-    except OutsideProblem as problem:
-        output.say(f"the account was not looked at: {problem.what}")
-    else:
-        lines += ["  # Found in the account; say what each holds, and take out what may stay behind:"]
-        lines += [f"  {name}: {{holds: other}}" for name in found if name not in EXAMPLE_BUCKETS]
+    first = first_manifest(_held(endpoint_url, output))
     hosts.parent.mkdir(parents=True, exist_ok=True)
-    text = (TEMPLATES / "stack.yaml").read_text().replace("@BUCKETS@", "\n".join(lines))
-    manifest.write_text(text)
-    hosts.write_text((TEMPLATES / "hosts.yml").read_text())
+    manifest.write_text(filled((TEMPLATES / "stack.yaml").read_text(), first))
+    hosts.write_text(filled((TEMPLATES / "hosts.yml").read_text(), first))
     output.say(f"written: {manifest}, {hosts}")
     output.say(f"next: fill them in, then cloudexit plan {manifest} -i {hosts}")
+
+
+def filled(template: str, first: FirstManifest) -> str:
+    """The template with the parts in it; a part without lines leaves none behind."""
+    for example, name in first.names.items():
+        template = template.replace(example, name)
+    parts = {
+        "BUCKETS": first.buckets, "OLD_URLS": first.old_urls, "DATABASES": first.databases, "CACHES": first.caches,
+        "VENDORS": first.vendors, "ANSWERS": first.answers, "HOSTS": first.hosts,
+    }  # fmt: skip
+    for part, text in parts.items():
+        marker = f"@{part}@"
+        template = template.replace(marker, text) if text else template.replace(f"{marker}\n", "")
+    return re.sub(r"\n{3,}", "\n\n", template)
+
+
+def _held(endpoint_url: str | None, output: Output) -> tuple[Resource, ...]:
+    """What the account holds; of a store that is no cloud account, its buckets; without either, nothing."""
+    try:
+        calls = Calls(endpoint_url=endpoint_url, bounds=LOOK)
+        calls.identity()
+        output.say("looking at the account, which takes a minute or two")
+        observed = survey(calls)
+    except OutsideProblem as problem:
+        return _buckets(endpoint_url, problem, output)
+    for reason, count in Counter(unseen.reason for unseen in observed.unseen).items():
+        output.say(f"{reason}: {count} places of the account, so they are missing here; cloudexit assess names them")
+    return observed.resources
+
+
+def _buckets(endpoint_url: str | None, problem: OutsideProblem, output: Output) -> tuple[Resource, ...]:
+    try:
+        names = bucket_names(endpoint_url)
+    except OutsideProblem:
+        output.say(f"the account was not looked at: {problem.what}")
+        return ()
+    return tuple(Resource(service="s3", kind="bucket", region=GLOBAL, name=name) for name in names)
 
 
 def register(app: typer.Typer) -> None:

@@ -1,0 +1,24 @@
+"""What the manifest says of the account, and the account does not bear out."""
+
+from migrate.assess.findings import Fault
+from migrate.assess.observed import Observed
+from migrate.documents import Document
+from migrate.stack import Stack
+
+LISTING = "s3:ListAllMyBuckets"
+
+
+def faults_of_manifest(document: Document, stack: Stack, observed: Observed) -> tuple[Fault, ...]:
+    """Buckets of the manifest that are not there, by file, line and field; none where buckets could not be listed."""
+    if any(unseen.action == LISTING for unseen in observed.unseen):
+        return ()
+    there = {r.name for r in observed.resources if (r.service, r.kind) == ("s3", "bucket")}
+    return tuple(
+        Fault(
+            where=document.where(("buckets", name)),
+            what=f"the account holds no bucket {name!r}",
+            expected=", ".join(sorted(there)) or "a bucket of the account",
+        )
+        for name in stack.buckets
+        if name not in there
+    )

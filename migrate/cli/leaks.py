@@ -1,0 +1,104 @@
+"""`assess`: the leaks that must be looked for, each where the operator says."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from migrate.adapters.aws_account.calls import Calls
+from migrate.adapters.aws_account.pictures import sampled_positions
+from migrate.adapters.database_leaks import leaks_of_database
+from migrate.adapters.dumps import dump_lines
+from migrate.adapters.texts import hosts_in
+from migrate.assess.findings import Leak
+from migrate.assess.leaking import hosts_in_file, hosts_of_library
+from migrate.assess.observed import Observed, Resource, Unseen
+from migrate.assess.rows import MediaOfDeleted, Tally
+from migrate.cli.output import Output
+from migrate.errors import UsageProblem
+from migrate.secret import Secret
+from migrate.stack import Stack
+
+
+@dataclass(frozen=True)
+class Sought:
+    """What to look through: images of each bucket, a dump, a database (the variable with its URL), files."""
+
+    sample: int
+    dump: Path | None
+    database: str | None
+    code: tuple[Path, ...]
+
+    def require_there(self) -> None:
+        """Raises UsageProblem where something is named that is not there, before anybody is asked anything."""
+        for option, path in (("--dump", self.dump), *(("--code", path) for path in self.code)):
+            if path is not None and not path.exists():
+                raise UsageProblem("no such file", where=f"{option} {path}", expected="a file or folder")
+        if self.database and not os.environ.get(self.database):
+            raise UsageProblem(
+                f"the environment has no {self.database}",
+                where="--database",
+                expected="name of a variable that holds postgresql://USER:PASSWORD@HOST/NAME",
+                hint="a URL holds a password, so it is not taken from the command line",
+            )
+
+    def left_out(self) -> Iterator[str]:
+        if not self.sample:
+            yield "positions in images (--sample N)"
+        if not (self.dump or self.database):
+            yield "deleted rows, their media, and provider hosts in columns (--dump FILE or --database VARIABLE)"
+        if not self.code:
+            yield "provider hosts in releases and configuration (--code PATH)"
+
+
+def seek(
+    sought: Sought, calls: Calls, observed: Observed, stack: Stack | None, output: Output
+) -> tuple[list[Leak], list[str], list[Unseen]]:
+    """Leaks, what was not looked for, and what was not seen. Raises UsageProblem, Unreachable or Refused."""
+    leaks: list[Leak] = []
+    unseen: list[Unseen] = []
+    if sought.sample:
+        buckets = _with_images(observed, stack)
+        output.say(f"reading up to {sought.sample} images in each of {len(buckets)} buckets, 256 KiB of each at most")
+        leaks, unseen = sampled_positions(calls, buckets, sought.sample)
+    if sought.dump:
+        output.say(f"reading {sought.dump}, twice")
+        leaks += _leaks_of_dump(sought.dump)
+    if sought.database:
+        output.say(f"asking the database of {sought.database}, read-only")
+        found, missed = leaks_of_database(Secret(os.environ[sought.database]))
+        leaks += found
+        unseen += missed
+    for path in sought.code:
+        output.say(f"looking through {path}")
+        leaks += _leaks_of_files(path)
+    return leaks, list(sought.left_out()), unseen
+
+
+def _with_images(observed: Observed, stack: Stack | None) -> list[Resource]:
+    """Buckets of media, by the manifest; without one, all that are not known to be empty."""
+    buckets = [r for r in observed.resources if (r.service, r.kind) == ("s3", "bucket")]
+    if stack and any(bucket.holds == "media" for bucket in stack.buckets.values()):
+        return [b for b in buckets if b.name in stack.buckets and stack.buckets[b.name].holds == "media"]
+    return [bucket for bucket in buckets if bucket.facts.get("objects") != 0]
+
+
+def _leaks_of_dump(path: Path) -> list[Leak]:
+    with dump_lines(path) as lines:
+        tally = Tally().read(lines)
+    leaks = list(tally.leaks(str(path)))
+    if tally.deleted:
+        with dump_lines(path) as lines:
+            leaks += MediaOfDeleted(tally).read(lines).leaks(str(path))
+    return leaks
+
+
+def _leaks_of_files(path: Path) -> list[Leak]:
+    found, sdks, whole = hosts_in(path)
+    leaks = [hosts_in_file(f"{path}: {name}" if path.is_dir() else name, hosts) for name, hosts in found.items()]
+    leaks += [hosts_of_library(f"{path}: {sdk}") for sdk in sorted(sdks)]
+    if not whole:
+        raise UsageProblem(
+            "more than 4 GiB to look through", where=f"--code {path}", expected="one release or one checkout"
+        )
+    return leaks

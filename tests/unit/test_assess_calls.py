@@ -1,0 +1,162 @@
+"""Calls to the provider: what each refusal means, what is tried again, when a region counts as silent."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+import botocore.exceptions as bad
+import pytest
+from botocore.stub import Stubber
+
+from migrate.adapters.aws_account import calls as module
+from migrate.adapters.aws_account.answers import NotSeen, not_seen
+from migrate.adapters.aws_account.calls import Calls
+from migrate.adapters.aws_account.reader import Look, Reader
+from migrate.adapters.aws_account.readers.keys import KMS
+from migrate.adapters.aws_account.readers.names import ACM, DOMAINS, KEY_TYPES
+from migrate.assess.observed import Blindness
+
+REGION = "us-east-1"
+Answering = Callable[[Calls], Stubber]
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
+    for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "none")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "none")
+    monkeypatch.setattr(module, "PAUSES_SECONDS", (0.0, 0.0))
+    return Calls()
+
+
+def refusal(code: str, status: int = 400) -> bad.ClientError:
+    envelope = {"HTTPStatusCode": status}
+    return bad.ClientError({"Error": {"Code": code, "Message": "no"}, "ResponseMetadata": envelope}, "Op")  # type: ignore[typeddict-item]
+
+
+@pytest.mark.parametrize(
+    ("problem", "reason"),
+    [
+        (refusal("AccessDenied", 403), Blindness.NOT_ALLOWED),
+        (refusal("AccessDeniedException"), Blindness.NOT_ALLOWED),
+        (refusal("UnauthorizedOperation", 403), Blindness.NOT_ALLOWED),
+        (refusal("AuthorizationError", 403), Blindness.NOT_ALLOWED),
+        (refusal("Whatever", 403), Blindness.NOT_ALLOWED),
+        (refusal("ExpiredToken"), Blindness.NOT_ALLOWED),
+        (bad.NoCredentialsError(), Blindness.NOT_ALLOWED),
+        (refusal("InternalFailure", 500), Blindness.NOT_UNDERSTOOD),
+        (refusal("ValidationException"), Blindness.NOT_UNDERSTOOD),
+        (bad.ConnectTimeoutError(endpoint_url="https://x"), Blindness.NO_ANSWER),
+        (bad.ReadTimeoutError(endpoint_url="https://x"), Blindness.NO_ANSWER),
+        (bad.EndpointConnectionError(endpoint_url="https://x"), Blindness.NO_ANSWER),
+        (bad.ParamValidationError(report="x"), Blindness.NOT_UNDERSTOOD),
+    ],
+    ids=str,
+)
+def test_what_a_refusal_means(problem: Exception, reason: Blindness) -> None:
+    assert not_seen(problem).reason is reason
+
+
+def test_a_service_that_was_never_signed_up_for_hides_nothing(calls: Calls) -> None:
+    with Stubber(calls.client("kms", REGION)) as answers:
+        answers.add_client_error("list_aliases", "SubscriptionRequiredException")
+        answers.add_client_error("list_keys", "OptInRequired")
+        look = Look(KMS, REGION, calls)
+        assert list(KMS.read(look)) == []
+    assert look.unseen == []
+
+
+def test_a_denied_detail_leaves_the_resource_and_says_what_is_not_known(calls: Calls) -> None:
+    with Stubber(calls.client("kms", REGION)) as answers:
+        answers.add_response("list_aliases", {"Aliases": []})
+        answers.add_response("list_keys", {"Keys": [{"KeyId": "1-2"}]})
+        answers.add_client_error("describe_key", "AccessDeniedException", http_status_code=400)
+        look = Look(KMS, REGION, calls)
+        (key,) = KMS.read(look)
+    assert (key.name, key.unseen) == ("1-2", ("origin", "state", "usage"))
+    (unseen,) = look.unseen
+    assert (unseen.reason, unseen.action, unseen.about) == (Blindness.NOT_ALLOWED, "kms:DescribeKey", "1-2")
+
+
+def test_all_pages_are_read(calls: Calls) -> None:
+    with Stubber(calls.client("kms", REGION)) as answers:
+        answers.add_response("list_aliases", {"Aliases": []})
+        answers.add_response("list_keys", {"Keys": [{"KeyId": "1-2"}], "Truncated": True, "NextMarker": "m"}, {})
+        answers.add_response("describe_key", {"KeyMetadata": {"KeyId": "1-2", "KeyManager": "AWS"}})
+        answers.add_response("list_keys", {"Keys": [{"KeyId": "3-4"}]}, {"Marker": "m"})
+        answers.add_response("describe_key", {"KeyMetadata": {"KeyId": "3-4", "Origin": "EXTERNAL"}})
+        look = Look(KMS, REGION, calls)
+        found = list(KMS.read(look))
+    assert [(key.name, key.facts["origin"]) for key in found] == [("3-4", "imported")]
+
+
+def test_a_call_that_is_put_off_is_tried_again_and_not_for_ever(calls: Calls) -> None:
+    with Stubber(calls.client("kms", REGION)) as answers:
+        for _ in range(2):
+            answers.add_client_error("list_keys", "ThrottlingException")
+        answers.add_response("list_keys", {"Keys": []})
+        assert calls("kms", REGION, "list_keys", {})["Keys"] == []
+        for _ in range(3):
+            answers.add_client_error("list_keys", "ThrottlingException")
+        with pytest.raises(NotSeen) as blind:
+            calls("kms", REGION, "list_keys", {})
+        answers.assert_no_pending_responses()
+    assert blind.value.reason is Blindness.NOT_UNDERSTOOD
+
+
+def test_after_two_silent_services_a_region_is_not_asked_but_for_its_data(
+    calls: Calls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    class Silent:
+        def __getattr__(self, method: str) -> Callable[..., Any]:
+            def call(**_: object) -> None:
+                asked.append(method)
+                raise bad.ReadTimeoutError(endpoint_url="https://silent")
+
+            return call
+
+    monkeypatch.setattr(calls, "client", lambda service, region: Silent())
+    for service in ("kms", "kms", "sqs", "sns", "s3", "s3"):
+        with pytest.raises(NotSeen) as blind:
+            calls(service, REGION, f"list_{service}", {})
+        assert blind.value.reason is Blindness.NO_ANSWER
+    assert asked == ["list_kms", "list_sqs", "list_s3"]
+
+
+def test_when_the_time_for_the_whole_look_is_over_nobody_is_asked(calls: Calls) -> None:
+    late = Calls(bounds=module.Bounds(whole=-1))
+    with pytest.raises(NotSeen, match="the time for the whole look was over"):
+        late("kms", REGION, "list_keys", {})
+
+
+def test_an_answer_of_another_shape_is_told_and_ends_only_its_reader(calls: Calls) -> None:
+    from migrate.adapters.aws_account.survey import _look
+
+    def read(look: Look) -> Any:
+        look.ask("kms.list_keys")
+        raise KeyError("Keys")
+        yield
+
+    with Stubber(calls.client("kms", REGION)) as answers:
+        answers.add_response("list_keys", {})
+        resources, (unseen,) = _look(Look(Reader("kms", KMS.actions, read), REGION, calls))
+    assert (resources, unseen.reason, unseen.action) == ([], Blindness.NOT_UNDERSTOOD, "kms:ListKeys")
+
+
+def test_registrations_are_read(calls: Calls) -> None:
+    with Stubber(calls.client("route53domains", REGION)) as answers:
+        one = {"DomainName": "myapp.example", "TransferLock": True, "AutoRenew": False, "Expiry": datetime(2027, 5, 1)}
+        answers.add_response("list_domains", {"Domains": [one]})
+        (domain,) = DOMAINS.read(Look(DOMAINS, "global", calls))
+    assert domain.facts == {"locked": True, "renews": False, "expires": "2027-05-01"}
+
+
+def test_certificates_of_every_kind_of_key_are_asked_for(calls: Calls) -> None:
+    """Without the list of key types ACM keeps elliptic and long keys back."""
+    with Stubber(calls.client("acm", REGION)) as answers:
+        wanted = {"Includes": {"keyTypes": list(KEY_TYPES)}}
+        answers.add_response("list_certificates", {"CertificateSummaryList": []}, wanted)
+        assert list(ACM.read(Look(ACM, REGION, calls))) == []
