@@ -7,6 +7,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from migrate.figures import Estimate, Ground, Limit
 from migrate.inventory import Host, Inventory, read_inventory
 from migrate.manifest import read_stack
 from migrate.plan import Effect, Phase, Plan
@@ -87,7 +88,9 @@ def test_estimates_never_change_the_digest(order: list[int], seconds: float) -> 
     chosen = order[0] % len(plan.steps)
     from dataclasses import replace
 
-    steps = tuple(replace(s, estimate_seconds=seconds) if i == chosen else s for i, s in enumerate(plan.steps))
+    limit = Limit("line", seconds, 1.5, Ground.ASSUMED, "somewhere", "some / thing")
+    changed = Estimate(((limit,),))
+    steps = tuple(replace(s, estimate=changed) if i == chosen else s for i, s in enumerate(plan.steps))
     assert Plan(plan.stack_digest, plan.inventory_digest, steps).digest == plan.digest
 
 

@@ -1,0 +1,129 @@
+"""Everything that can be said of a plan before it runs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from migrate.figures import Ground, weakest
+from migrate.forecast.basis import Basis
+from migrate.forecast.cost import Wanted, cost_of
+from migrate.forecast.deadline import Chain, deadline_forecast
+from migrate.forecast.draws import DRAWS, Drawn, Spread, draw
+from migrate.forecast.result import Finish, Forecast, StepForecast
+from migrate.forecast.room import room_of
+from migrate.forecast.schedule import Network, Timeline, critical_path, latest_begins, needed_by
+from migrate.forecast.words import point_of_no_return, rollback, unknowable
+from migrate.plan import Plan, Step
+
+METHOD = f"{DRAWS} draws of the plan; each figure is drawn once a draw, lognormal, Latin hypercube, fixed seed"
+HEAVY_SHARE = 0.25
+
+
+@dataclass(frozen=True)
+class Occasion:
+    """When it is asked, from when it counts, by when it must be out."""
+
+    now: datetime
+    go_at: datetime
+    deadline: datetime | None = None
+    wanted: Wanted = field(default_factory=Wanted)
+
+
+def forecast(plan: Plan, basis: Basis, occasion: Occasion) -> Forecast:
+    """The forecast of a plan whose steps carry their estimates."""
+    network = Network(plan, basis.lanes)
+    medians = [step.estimate.seconds if step.estimate else 0.0 for step in plan.steps]
+    timeline = network.place(medians)
+    up = [index for index, step in enumerate(plan.steps) if step.kind == "start.service"]
+    drawn = draw(network, up)
+    out_told = Chain.of(network).is_told
+    told = all(step.estimate for step in plan.steps)
+    finishes = _finishes(network, timeline, up, drawn, occasion.go_at, out_told=out_told, told=told)
+    deadline = (
+        deadline_forecast(network, basis, drawn.out if out_told else None, occasion.go_at, occasion.deadline)
+        if occasion.deadline
+        else None
+    )
+    return Forecast(
+        made_at=occasion.now,
+        go_at=occasion.go_at,
+        method=METHOD,
+        lanes=basis.lanes,
+        finishes=finishes,
+        untold=tuple(step.id for step in plan.steps if step.estimate is None),
+        deadline=deadline,
+        steps=_steps(network, timeline, medians, finishes, occasion),
+        cost=cost_of(basis, occasion.wanted),
+        room=room_of(basis),
+        point_of_no_return=point_of_no_return(plan),
+    )
+
+
+def _finishes(
+    network: Network,
+    timeline: Timeline,
+    up: Sequence[int],
+    drawn: Drawn,
+    go_at: datetime,
+    *,
+    out_told: bool,
+    told: bool,
+) -> tuple[Finish, ...]:
+    """Those of the three that can be told."""
+    everything = range(len(timeline.ends))
+    found = []
+    for what, spread, last, can_tell in (
+        ("out", drawn.out, network.last_of_old_home, out_told),
+        ("up", drawn.up, up or everything, told),
+        ("proved", drawn.proved, everything, told),
+    ):
+        if can_tell and timeline.ends:
+            path = critical_path(timeline, max(last, key=timeline.ends.__getitem__))
+            found.append(_finish(what, spread, [network.plan.steps[index] for index in path], go_at))
+    return tuple(found)
+
+
+def _finish(what: str, spread: Spread, path: Sequence[Step], go_at: datetime) -> Finish:
+    p50, p90 = spread.at(0.5), spread.at(0.9)
+    whole = sum(step.estimate.seconds for step in path if step.estimate)
+    heavy = [s.estimate.ground for s in path if s.estimate and s.estimate.seconds >= HEAVY_SHARE * whole]
+    grounds = heavy or [s.estimate.ground for s in path if s.estimate]
+    return Finish.model_validate({
+        "what": what, "p10_seconds": spread.at(0.1), "p50_seconds": p50, "p90_seconds": p90,
+        "p50_at": go_at + timedelta(seconds=p50), "p90_at": go_at + timedelta(seconds=p90),
+        "ground": weakest(grounds) if grounds else Ground.ASSUMED, "critical_path": tuple(step.id for step in path),
+    })  # fmt: skip
+
+
+def _steps(
+    network: Network, timeline: Timeline, medians: Sequence[float], finishes: Sequence[Finish], occasion: Occasion
+) -> tuple[StepForecast, ...]:
+    told = any(finish.what == "proved" for finish in finishes)
+    critical = {name for finish in finishes if finish.what != "proved" for name in finish.critical_path}
+    latest = latest_begins(network, timeline, medians, max(timeline.ends, default=0.0))
+    last_begins = _last_begins(network, occasion)
+    rows = []
+    for index, step in enumerate(network.plan.steps):
+        known = told or (step.needs_old_home and bool(finishes))
+        rows.append(
+            StepForecast(
+                id=step.id,
+                begins_seconds=round(timeline.begins[index], 3) if known else None,
+                ends_seconds=round(timeline.ends[index], 3) if known else None,
+                critical=step.id in critical,
+                last_begin=last_begins.get(index),
+                float_seconds=round(max(0.0, latest[index] - timeline.begins[index]), 3) if told else None,
+                rollback=rollback(step),
+                unknowable=unknowable(step),
+            )
+        )
+    return tuple(rows)
+
+
+def _last_begins(network: Network, occasion: Occasion) -> dict[int, datetime]:
+    if occasion.deadline is None or not Chain.of(network).is_told:
+        return {}
+    available = (occasion.deadline - occasion.go_at).total_seconds()
+    safe = [step.estimate.p90_seconds if step.estimate else 0.0 for step in network.plan.steps]
+    begins = needed_by(network, safe, available)
+    return {index: occasion.go_at + timedelta(seconds=seconds) for index, seconds in begins.items()}
