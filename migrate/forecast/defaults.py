@@ -43,6 +43,8 @@ OBJECT_CPU = Figure("processor", 0.38e-3, Ground.ASSUMED, BENCHMARK, 1.3)
 """Processor seconds for each object, its bytes apart."""
 BYTE_CPU = Figure("processor", 3.6 / GIB, Ground.ASSUMED, BENCHMARK, 1.3)
 """Processor seconds for each byte: TLS, MD5 and SHA-256."""
+LEDGER = Figure("ledger", 13_700, Ground.ASSUMED, "docs/benchmarks-export.md: 73 µs an object in the one loop", 1.2)
+"""Objects a second that one export host names and records, however many cores it has."""
 EXPORT_CORES = 2
 """Cores of an export host that nobody has described: the machine of the benchmark."""
 

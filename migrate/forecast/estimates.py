@@ -50,7 +50,7 @@ def _waves(step: Step, basis: Basis) -> Estimate:
     if known is not None:
         seconds, source, ground = known.seconds / math.ceil((known.hosts or 1) / at_once), known.source, Ground.KNOWN
         spread = KNOWN_SPREAD
-    formula = f"{hosts} hosts, {at_once} at once: {waves} x {seconds:.0f} s"
+    formula = f"{hosts} hosts, {at_once} at once: {waves} x {seconds:.3g} s"
     return _one(Limit(step.kind, seconds * waves, spread, ground, source, formula))
 
 
@@ -76,6 +76,7 @@ def _export(step: Step, basis: Basis) -> Estimate | None:
         _by_rate(bucket.bytes, replace(disk, value=disk.value * machines), bucket.ground),
         _by_pace(bucket.objects, basis.figure("requests"), bucket.ground),
         _by_pace(bucket.objects, basis.figure("listing"), bucket.ground),
+        _by_pace(bucket.objects, replace(defaults.LEDGER, value=defaults.LEDGER.value * machines), bucket.ground),
         Limit(
             "processor", processor / (machines * cores), defaults.OBJECT_CPU.spread, weakest((said, bucket.ground)),
             f"{defaults.BENCHMARK}; {machines * cores} cores", f"{processor / 3600:.1f} core hours",

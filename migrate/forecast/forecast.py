@@ -16,7 +16,7 @@ from migrate.forecast.words import point_of_no_return, rollback, unknowable
 from migrate.plan import Plan, Step
 
 METHOD = f"{DRAWS} draws of the plan; each figure is drawn once a draw, lognormal, Latin hypercube, fixed seed"
-HEAVY_SHARE = 0.25
+HEAVY_SHARE = 0.1
 
 
 @dataclass(frozen=True)
@@ -85,31 +85,38 @@ def _finishes(
 
 def _finish(what: str, spread: Spread, path: Sequence[Step], go_at: datetime) -> Finish:
     p50, p90 = spread.at(0.5), spread.at(0.9)
-    whole = sum(step.estimate.seconds for step in path if step.estimate)
-    heavy = [s.estimate.ground for s in path if s.estimate and s.estimate.seconds >= HEAVY_SHARE * whole]
-    grounds = heavy or [s.estimate.ground for s in path if s.estimate]
     return Finish.model_validate({
         "what": what, "p10_seconds": spread.at(0.1), "p50_seconds": p50, "p90_seconds": p90,
         "p50_at": go_at + timedelta(seconds=p50), "p90_at": go_at + timedelta(seconds=p90),
-        "ground": weakest(grounds) if grounds else Ground.ASSUMED, "critical_path": tuple(step.id for step in path),
+        "ground": _ground(path), "critical_path": tuple(step.id for step in path),
     })  # fmt: skip
+
+
+def _ground(path: Sequence[Step]) -> Ground:
+    """The weakest ground in which a tenth of the time lies, or more."""
+    seconds: dict[Ground, float] = {}
+    for estimate in (step.estimate for step in path if step.estimate):
+        seconds[estimate.ground] = seconds.get(estimate.ground, 0.0) + estimate.seconds
+    whole = sum(seconds.values())
+    return weakest([ground for ground, part in seconds.items() if part >= HEAVY_SHARE * whole])
 
 
 def _steps(
     network: Network, timeline: Timeline, medians: Sequence[float], finishes: Sequence[Finish], occasion: Occasion
 ) -> tuple[StepForecast, ...]:
     told = any(finish.what == "proved" for finish in finishes)
+    begins_told = _told_beginnings(network)
     critical = {name for finish in finishes if finish.what != "proved" for name in finish.critical_path}
     latest = latest_begins(network, timeline, medians, max(timeline.ends, default=0.0))
     last_begins = _last_begins(network, occasion)
     rows = []
     for index, step in enumerate(network.plan.steps):
-        known = told or (step.needs_old_home and bool(finishes))
+        known = begins_told[index]
         rows.append(
             StepForecast(
                 id=step.id,
                 begins_seconds=round(timeline.begins[index], 3) if known else None,
-                ends_seconds=round(timeline.ends[index], 3) if known else None,
+                ends_seconds=round(timeline.ends[index], 3) if known and step.estimate else None,
                 critical=step.id in critical,
                 last_begin=last_begins.get(index),
                 float_seconds=round(max(0.0, latest[index] - timeline.begins[index]), 3) if told else None,
@@ -118,6 +125,14 @@ def _steps(
             )
         )
     return tuple(rows)
+
+
+def _told_beginnings(network: Network) -> list[bool]:
+    """For each step whether the time of everything before it is known."""
+    told: list[bool] = []
+    for required in network.requires:
+        told.append(all(told[index] and network.plan.steps[index].estimate for index in required))
+    return told
 
 
 def _last_begins(network: Network, occasion: Occasion) -> dict[int, datetime]:

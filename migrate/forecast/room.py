@@ -190,5 +190,5 @@ def _merged(lines: list[RoomLine]) -> Iterator[RoomLine]:
         if len(same) == 1:
             yield same[0]
             continue
-        names = f"{same[0].where} … {same[-1].where} ({len(same)} groups)"
+        names = f"{same[0].where}…{same[-1].where}"
         yield same[0].model_copy(update={"where": names, "hosts": sum(line.hosts for line in same)})

@@ -1,0 +1,149 @@
+"""`plan`: the dry run. Every step with its time, the deadline, the cost, the room; nothing changes anywhere."""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from migrate.adapters.machine import this_machine
+from migrate.cli.options import DEFAULT_STACK, InventoryPath, StackPath, State
+from migrate.cli.output import Json, Output, Verbose
+from migrate.cli.reading import read_stack_and_inventory
+from migrate.cli.state import StateFolder
+from migrate.errors import GateHeld, UsageProblem
+from migrate.export.scope import SPAN, parse_deadline
+from migrate.facts import Facts, read_facts
+from migrate.forecast.basis import Basis
+from migrate.forecast.cost import Wanted
+from migrate.forecast.forecast import Occasion, forecast
+from migrate.forecast.history import History, history_of
+from migrate.forecast.result import Forecast, Standing
+from migrate.journal import Journal
+from migrate.plan import Plan
+from migrate.planner import make_plan
+from migrate.report.plan_document import plan_document
+from migrate.report.plan_page import plan_page
+from migrate.report.plan_view import show_forecast
+
+MOMENT = "a moment with its offset such as 2026-01-10T23:59:00-08:00, or a span from now such as 30h"
+
+FactsPath = Annotated[Path | None, typer.Option("--facts", help="What was observed: sizes, counts, rates, room.")]
+DeadlineOption = Annotated[
+    str | None,
+    typer.Option("--deadline", metavar="WHEN", help="When the old home ends: 30h, 2026-01-10T23:59:00-08:00."),
+]
+Go = Annotated[str | None, typer.Option("--go", metavar="WHEN", help="When the run would begin; now.")]
+Out = Annotated[Path | None, typer.Option("--out", help="Keep the plan in this file.")]
+Html = Annotated[Path | None, typer.Option("--html", help="Draw the timeline into this file, for those who decide.")]
+Tags = Annotated[bool, typer.Option("--tags", help="Count the cost of object tags too.")]
+Versions = Annotated[bool, typer.Option("--versions", help="Count the cost of all versions too.")]
+
+
+def plan(
+    stack: StackPath = DEFAULT_STACK,
+    inventory: InventoryPath = None,
+    facts: FactsPath = None,
+    deadline: DeadlineOption = None,
+    go: Go = None,
+    tags: Tags = False,
+    versions: Versions = False,
+    out: Out = None,
+    html: Html = None,
+    state: State = None,
+    as_json: Json = False,
+    verbose: Verbose = False,
+) -> None:
+    """The dry run: every step, its predicted time, cost, room, and whether the deadline can be met. Changes nothing."""
+    now = datetime.now(UTC)
+    occasion = occasion_of(now, go, deadline, Wanted(tags, versions))
+    known_stack, hosts = read_stack_and_inventory(stack, inventory)
+    folder = StateFolder.beside(stack, state)
+    said = read_facts(facts, known_stack) if facts else Facts()
+    if said.export is None:
+        said = said.model_copy(update={"export": this_machine(folder.root, now)})
+    basis = Basis(known_stack, hosts, said, _history(folder))
+    made = make_plan(known_stack, hosts, basis.facts, basis.history)
+    found = forecast(made, basis, occasion)
+    document = plan_document(made, found, str(stack.absolute()), str(hosts.path.absolute()))
+    _keep(out, json.dumps(document, indent=1) + "\n")
+    _keep(html, plan_page(document) if html else "")
+    output = Output(as_json, verbose)
+    _show(output, made, found, document)
+    for kept, then in ((out, f"; carry it out: cloudexit run {out}"), (html, "")):
+        if kept:
+            output.say(f"kept: {kept}{then}")
+    _hold(found, as_json=as_json, where=str(stack))
+
+
+def occasion_of(now: datetime, go: str | None, deadline: str | None, wanted: Wanted) -> Occasion:
+    """Raises UsageProblem for a moment without a time zone, or a deadline that is over."""
+    go_at = _moment("--go", go, now) if go else now
+    end = _moment("--deadline", deadline, now) if deadline else None
+    if end and end <= max(now, go_at):
+        over = "is in the past" if end <= now else "is before the go"
+        raise UsageProblem(
+            f"the deadline {over}: {end:%Y-%m-%d %H:%M:%S %Z}",
+            where="--deadline",
+            expected=f"a moment after {max(now, go_at):%Y-%m-%d %H:%M:%S %Z}",
+            hint="look at day, year and time zone; if it is over, export what still answers: cloudexit export --help",
+        )
+    return Occasion(now, go_at, end, wanted)
+
+
+def _moment(option: str, text: str, now: datetime) -> datetime:
+    if SPAN.fullmatch(text.strip()) and any(character.isdigit() for character in text):
+        return parse_deadline(text, now)
+    try:
+        moment = datetime.fromisoformat(text.strip())
+    except ValueError as fault:
+        raise UsageProblem(f"{text!r} is no moment", where=option, expected=MOMENT) from fault
+    if moment.tzinfo is None:
+        raise UsageProblem(f"{text!r} has no time zone", where=option, expected=MOMENT)
+    return moment.astimezone(UTC)
+
+
+def _history(folder: StateFolder) -> History:
+    if not folder.journal.exists():
+        return History()
+    journal = Journal(folder.journal, read_only=True)
+    try:
+        return history_of(journal)
+    finally:
+        journal.close()
+
+
+def _keep(out: Path | None, text: str) -> None:
+    if out is None:
+        return
+    try:
+        out.write_text(text)
+    except OSError as fault:
+        raise UsageProblem(f"the plan cannot be kept: {fault.strerror}", where=str(out)) from fault
+
+
+def _show(output: Output, made: Plan, found: Forecast, document: dict[str, Any]) -> None:
+    if output.as_json:
+        output.document(document)
+    else:
+        show_forecast(output.results, made, found, verbose=output.verbose)
+
+
+def _hold(found: Forecast, *, as_json: bool, where: str) -> None:
+    """Raises GateHeld where the plan must not be carried out as it is."""
+    if not found.holds:
+        return
+    missed = found.deadline is not None and found.deadline.standing is Standing.MISSED
+    held = GateHeld(
+        "; ".join(found.holds),
+        where=where,
+        expected="data out by the deadline, and room for it",
+        hint="see above what would make it" if missed else "say what is missing in a file of facts: --facts FILE",
+    )
+    held.reported = as_json
+    raise held
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(plan)
