@@ -48,6 +48,7 @@ class Runner:
         run: Run,
         observer: Observer,
         stop: threading.Event | None = None,
+        lanes: int = SIDE_BY_SIDE,
     ) -> None:
         missing = {step.kind for step in plan.steps} - set(actions)
         if missing:
@@ -58,6 +59,7 @@ class Runner:
         self.run = run
         self.observer = observer
         self.stop = stop or threading.Event()
+        self.lanes = lanes
         self._done: set[str] = set()
         self._errors: list[CloudexitError] = []
         self._progressed: dict[str, float] = {}
@@ -66,7 +68,7 @@ class Runner:
         """Returns when every step is done. Raises the first failure's error, or Interrupted."""
         waiting = list(self.plan.steps)
         under_way: dict[Future[StepEnd], Step] = {}
-        pool = ThreadPoolExecutor(SIDE_BY_SIDE, thread_name_prefix="step")
+        pool = ThreadPoolExecutor(self.lanes, thread_name_prefix="step")
         old_home = ThreadPoolExecutor(1, thread_name_prefix="old-home")
         try:
             while waiting or under_way:

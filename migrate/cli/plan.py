@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from migrate.adapters.machine import this_machine
-from migrate.cli.options import DEFAULT_STACK, InventoryPath, StackPath, State
+from migrate.cli.options import DEFAULT_STACK, InventoryPath, Lanes, StackPath, State
 from migrate.cli.output import Json, Output, Verbose
 from migrate.cli.reading import read_stack_and_inventory
 from migrate.cli.state import StateFolder
@@ -17,11 +17,13 @@ from migrate.export.scope import SPAN, parse_deadline
 from migrate.facts import Facts, read_facts
 from migrate.forecast.basis import Basis
 from migrate.forecast.cost import Wanted
+from migrate.forecast.draws import SEED
 from migrate.forecast.forecast import Occasion, forecast
 from migrate.forecast.history import History, history_of
 from migrate.forecast.result import Forecast, Standing
+from migrate.forecast.simulation import simulate
 from migrate.journal import Journal
-from migrate.plan import Plan
+from migrate.plan import SIDE_BY_SIDE, Plan
 from migrate.planner import make_plan
 from migrate.report.plan_document import plan_document
 from migrate.report.plan_page import plan_page
@@ -41,6 +43,14 @@ Tags = Annotated[bool, typer.Option("--tags", help="Count the cost of object tag
 Versions = Annotated[bool, typer.Option("--versions", help="Count the cost of all versions too.")]
 
 
+Simulate = Annotated[
+    int,
+    typer.Option(
+        "--simulate", metavar="RUNS", min=0, max=5000, help="Carry it out in thought so often, with failures."
+    ),
+]
+
+
 def plan(
     stack: StackPath = DEFAULT_STACK,
     inventory: InventoryPath = None,
@@ -49,6 +59,8 @@ def plan(
     go: Go = None,
     tags: Tags = False,
     versions: Versions = False,
+    lanes: Lanes = SIDE_BY_SIDE,
+    simulate_runs: Simulate = 0,
     out: Out = None,
     html: Html = None,
     state: State = None,
@@ -63,9 +75,11 @@ def plan(
     said = read_facts(facts, known_stack) if facts else Facts()
     if said.export is None:
         said = said.model_copy(update={"export": this_machine(folder.root, now)})
-    basis = Basis(known_stack, hosts, said, _history(folder))
+    basis = Basis(known_stack, hosts, said, _history(folder), lanes)
     made = make_plan(known_stack, hosts, basis.facts, basis.history)
     found = forecast(made, basis, occasion)
+    if simulate_runs:
+        found = found.model_copy(update={"simulation": simulate(made, basis, simulate_runs, SEED)})
     document = plan_document(made, found, str(stack.absolute()), str(hosts.path.absolute()))
     _keep(out, json.dumps(document, indent=1) + "\n")
     _keep(html, plan_page(document) if html else "")

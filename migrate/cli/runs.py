@@ -10,13 +10,13 @@ import typer
 from migrate.cli.assembly import Undertaking
 from migrate.cli.execution import execute
 from migrate.cli.export_view import show_archive_status
-from migrate.cli.options import DEFAULT_STACK, InventoryPath, Replace, State
+from migrate.cli.options import DEFAULT_STACK, InventoryPath, Lanes, Replace, State
 from migrate.cli.output import Json, Output, Quiet, Verbose
 from migrate.cli.state import StateFolder
 from migrate.errors import ExitCode, GateHeld, UsageProblem
 from migrate.export.keymap import LEDGER
 from migrate.journal import Journal
-from migrate.plan import Plan
+from migrate.plan import SIDE_BY_SIDE, Plan
 from migrate.report.document import run_report
 from migrate.report.status import run_status, show_status
 from migrate.report.terminal import show_report
@@ -30,6 +30,7 @@ def run(
     inventory: InventoryPath = None,
     state: State = None,
     replace: Replace = False,
+    lanes: Lanes = SIDE_BY_SIDE,
     as_json: Json = False,
     verbose: Verbose = False,
     quiet: Quiet = False,
@@ -47,6 +48,7 @@ def run(
         undertaking.state,
         undertaking.actions(replace=replace),
         Output(as_json, verbose, quiet),
+        lanes=lanes,
     )
 
 

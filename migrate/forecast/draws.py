@@ -8,6 +8,7 @@ median exact enough, and the same input gives the same answer. Why not PERT: doc
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from statistics import NormalDist
 
 from migrate.figures import Estimate, drawn
@@ -68,12 +69,12 @@ def _durations(network: Network, draws: int, seed: int) -> list[list[float]]:
     }
     normals = {figure: stratified(draws, f"{seed}:{figure}") for figure in figures}
     result = []
-    own = random.Random(f"{seed}:own")
+    own = [stratified(draws, f"{seed}:{step.id}") for step in network.plan.steps]
     for number in range(draws):
         factors = {figure: normals[figure][number] for figure in figures}
         result.append([
-            drawn_seconds(step.estimate, factors) * drawn(OWN_SPREAD, own.gauss(0, 1)) if step.estimate else 0.0
-            for step in network.plan.steps
+            drawn_seconds(step.estimate, factors) * drawn(OWN_SPREAD, mine[number]) if step.estimate else 0.0
+            for step, mine in zip(network.plan.steps, own, strict=True)
         ])  # fmt: skip
     return result
 
@@ -87,8 +88,16 @@ def drawn_seconds(estimate: Estimate, normals: Mapping[str, float]) -> float:
 
 
 def stratified(draws: int, seed: str) -> list[float]:
-    """Draws of the standard normal distribution, one from each of `draws` strata of equal weight, shuffled."""
+    """An even number of draws of the standard normal distribution: half of them one from each stratum of equal weight,
+    shuffled, with random signs, and then their mirror images. So no median is off by the luck of the draw."""
+    chance = random.Random(seed)
+    values = list(_upper_half(draws // 2))
+    chance.shuffle(values)
+    signed = [value if chance.random() < 0.5 else -value for value in values]
+    return [*signed, *(-value for value in signed)]
+
+
+@cache
+def _upper_half(count: int) -> tuple[float, ...]:
     normal = NormalDist()
-    values = [normal.inv_cdf((number + 0.5) / draws) for number in range(draws)]
-    random.Random(seed).shuffle(values)
-    return values
+    return tuple(normal.inv_cdf(0.5 + (number + 0.5) / count / 2) for number in range(count))

@@ -6,10 +6,10 @@ from datetime import datetime, timedelta
 
 from migrate.figures import Ground, weakest
 from migrate.forecast.basis import Basis
-from migrate.forecast.cost import Wanted, cost_of
+from migrate.forecast.cost import Wanted, cost_of, total
 from migrate.forecast.deadline import Chain, deadline_forecast
 from migrate.forecast.draws import DRAWS, Drawn, Spread, draw
-from migrate.forecast.result import Finish, Forecast, StepForecast
+from migrate.forecast.result import Finish, Forecast, LaneOutcome, StepForecast
 from migrate.forecast.room import room_of
 from migrate.forecast.schedule import Network, Timeline, critical_path, latest_begins, needed_by
 from migrate.forecast.words import point_of_no_return, rollback, unknowable
@@ -17,6 +17,9 @@ from migrate.plan import Plan, Step
 
 METHOD = f"{DRAWS} draws of the plan; each figure is drawn once a draw, lognormal, Latin hypercube, fixed seed"
 HEAVY_SHARE = 0.1
+MORE_LANES = (8, 16, 32, 64)
+WORTH_IT = 0.95
+"""So much of the time at most must be left for more lanes to be worth a word."""
 
 
 @dataclass(frozen=True)
@@ -44,19 +47,37 @@ def forecast(plan: Plan, basis: Basis, occasion: Occasion) -> Forecast:
         if occasion.deadline
         else None
     )
+    bill = cost_of(basis, occasion.wanted)
     return Forecast(
         made_at=occasion.now,
         go_at=occasion.go_at,
         method=METHOD,
         lanes=basis.lanes,
         finishes=finishes,
+        more_lanes=_more_lanes(plan, medians, timeline, up, basis.lanes) if told and up else (),
         untold=tuple(step.id for step in plan.steps if step.estimate is None),
         deadline=deadline,
         steps=_steps(network, timeline, medians, finishes, occasion),
-        cost=cost_of(basis, occasion.wanted),
+        cost=bill,
+        bill_usd=round(total(bill), 2) if any(line.usd is not None for line in bill) else None,
         room=room_of(basis),
         point_of_no_return=point_of_no_return(plan),
     )
+
+
+def _more_lanes(
+    plan: Plan, medians: Sequence[float], timeline: Timeline, up: Sequence[int], lanes: int
+) -> tuple[LaneOutcome, ...]:
+    """Each number of lanes that makes the services run sooner than the one before."""
+    best = max(timeline.ends[index] for index in up)
+    found = []
+    for more in (number for number in MORE_LANES if number > lanes):
+        ends = Network(plan, more).place(medians).ends
+        seconds = max(ends[index] for index in up)
+        if seconds <= best * WORTH_IT:
+            best = seconds
+            found.append(LaneOutcome(lanes=more, up_seconds=round(seconds, 3)))
+    return tuple(found)
 
 
 def _finishes(

@@ -34,7 +34,7 @@ def _rows(name: str, bucket: BucketFacts | None, share: float) -> Iterator[LeftB
     bounds = [age.older_than_days for age in bucket.ages]
     newest = f"younger than {bounds[0]} days" if bounds and bounds[0] else ANY_AGE if not bounds else "of no known age"
     parts = [(newest, objects, size)] if objects or not bounds else []
-    for age, upper in zip(bucket.ages, [*bounds[1:], None], strict=True):
+    for age, upper in zip(bucket.ages, [*bounds[1:], None][: len(bounds)], strict=True):
         words = f"{age.older_than_days} to {upper} days" if upper else f"older than {age.older_than_days} days"
         parts.append((words, age.objects, age.bytes))
     for words, count, total in parts:

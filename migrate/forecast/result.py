@@ -204,6 +204,47 @@ class Prediction(Part):
     """Why it could not be told."""
 
 
+class LaneOutcome(Part):
+    """When every service would run with so many steps at once, at the median of each step."""
+
+    lanes: int
+    """Steps at once, beside those that need the old home."""
+    up_seconds: float
+    """Until every service runs."""
+
+
+class Simulation(Part):
+    """The plan carried out in thought in a worse world: drawn times, hosts that fail, hours in which the source gives
+    less; seconds after the go."""
+
+    runs: int
+    """Runs that were simulated."""
+    seed: int
+    """The same seed gives the same runs."""
+    failures: float
+    """Failures in a run, on average."""
+    throttled_hours: float
+    """Share of hours in which the source gave less."""
+    out_p10_seconds: float
+    """Data out: one in ten before."""
+    out_p50_seconds: float
+    """Data out: the median."""
+    out_p90_seconds: float
+    """Data out: nine in ten before."""
+    up_p10_seconds: float
+    """Every service runs: one in ten before."""
+    up_p50_seconds: float
+    """Every service runs: the median."""
+    up_p90_seconds: float
+    """Every service runs: nine in ten before."""
+    proved_p10_seconds: float
+    """Everything proved: one in ten before."""
+    proved_p50_seconds: float
+    """Everything proved: the median."""
+    proved_p90_seconds: float
+    """Everything proved: nine in ten before."""
+
+
 class Forecast(Part):
     """Everything that a plan says beside its steps."""
 
@@ -217,6 +258,10 @@ class Forecast(Part):
     """Steps that run at once, beside those that need the old home."""
     finishes: tuple[Finish, ...]
     """out, up and proved; those that can be told."""
+    more_lanes: tuple[LaneOutcome, ...]
+    """What more steps at once would change; empty where they change little, or where it cannot be told."""
+    simulation: Simulation | None = None
+    """Of `--simulate`."""
     untold: tuple[str, ...]
     """Steps whose time cannot be told, and that something of the above rests on."""
     deadline: DeadlineForecast | None
@@ -225,6 +270,8 @@ class Forecast(Part):
     """In the plan's order."""
     cost: tuple[CostLine, ...]
     """The bill of the old provider."""
+    bill_usd: float | None
+    """Egress and requests together; archived objects apart, as a tier is to be chosen. Empty where no size is known."""
     room: tuple[RoomLine, ...]
     """What the hosts need against what they have."""
     point_of_no_return: PointOfNoReturn

@@ -118,7 +118,8 @@ def _bars(row: Row, number: int, scale: float) -> Iterator[str]:
     yield f'<g><title>{escape(row.title)}</title><text x="{LEFT - 10}" y="{y + BAR - 2}" class="{kind}">'
     yield f"{escape(row.label)}</text>"
     end = max(end for _, end in row.spans)
-    yield f'<line x1="{_x(end, scale)}" y1="{y + BAR / 2}" x2="{_x(row.late_end, scale)}" y2="{y + BAR / 2}" class="late"/>'
+    middle = y + BAR / 2
+    yield f'<line x1="{_x(end, scale)}" y1="{middle}" x2="{_x(row.late_end, scale)}" y2="{middle}" class="late"/>'
     shape = "no-way-back" if row.irreversible else f"bar {row.ground}"
     for begin, last in _joined(row.spans):
         width = max(2.0, (last - begin) * scale)

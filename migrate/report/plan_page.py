@@ -36,7 +36,8 @@ def plan_page(document: Mapping[str, Any]) -> str:
     ])  # fmt: skip
     name = Path(document["stack"]).parent.name or "plan"
     return (
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(name)}: leaving the cloud</title>\n'
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        f"<title>{escape(name)}: leaving the cloud</title>\n"
         f'<meta name="viewport" content="width=device-width"><style>{STYLE.read_text()}</style></head>\n'
         f"<body><main>{body}</main></body></html>\n"
     )
@@ -51,8 +52,8 @@ def _head(document: Mapping[str, Any]) -> Iterator[str]:
     found = forecast["deadline"]
     headline, tone = HEADLINES[found["standing"] if found else ""]
     name = escape(Path(document["stack"]).parent.name)
-    yield f'<header class="{tone}"><p class="name">{name}: the plan for leaving the cloud, made {_at(forecast["made_at"])}'
-    yield f"</p><h1>{headline}</h1>"
+    yield f'<header class="{tone}"><p class="name">{name}: the plan for leaving the cloud, made '
+    yield f"{_at(forecast['made_at'])}</p><h1>{headline}</h1>"
     if found:
         yield f"<p>{_sentence(found)}</p>"
     yield "</header>"
@@ -67,8 +68,8 @@ def _sentence(found: Mapping[str, Any]) -> str:
         stay = sum(row["bytes"] for row in found["left_behind"])
         line = rated(found["line_p50"]) if found["line_p50"] else "more than any line"
         return (
-            f"{chance}It comes {span(-found['slack_p50_seconds'])} too late in half of them: then {sized(stay)} stay behind. "
-            f"The line carries {rated(found['line'])}; an even chance takes {line}."
+            f"{chance}It comes {span(-found['slack_p50_seconds'])} too late in half of them: then {sized(stay)} stay"
+            f" behind. The line carries {rated(found['line'])}; an even chance takes {line}."
         )
     return f"{chance}{span(found['slack_p50_seconds'])} are to spare in half of them."
 
@@ -79,8 +80,12 @@ def _tiles(forecast: Mapping[str, Any]) -> Iterator[str]:
     if found:
         tiles += [
             ("the old home ends", _at(found["deadline"]), f"{span(found['available_seconds'])} after the go"),
-            ("go by", _at(found["go_by"]), "for nine chances in ten"),
-            ("even chance until", _at(found["even_by"]), "begun later, it is rather missed"),
+            ("go by", _at(found["go_by"]), _over(found["go_by"], forecast) or "for nine chances in ten"),
+            (
+                "even chance until",
+                _at(found["even_by"]),
+                _over(found["even_by"], forecast) or "begun later, it is rather missed",
+            ),
             ("give up at", _at(found["give_up_at"]), "then choose what stays"),
         ]
         if found["line"]:
@@ -88,12 +93,19 @@ def _tiles(forecast: Mapping[str, Any]) -> Iterator[str]:
             tiles.append(("line needed", need, f"even chance / nine in ten; there: {rated(found['line'])}"))
             hosts = " / ".join(str(found[key] or "none") for key in ("export_hosts_p50", "export_hosts_p90"))
             tiles.append(("export hosts needed", hosts, f"even chance / nine in ten; there: {found['export_hosts']}"))
-    bill = [line["usd"] for line in forecast["cost"] if line["usd"] is not None and "retrieval" not in line["source"]]
-    tiles.append(("the old provider's bill", f"${sum(bill):,.0f}" if bill else "?", "egress and requests, list prices"))
+    bill = "?" if forecast["bill_usd"] is None else f"${forecast['bill_usd']:,.0f}"
+    tiles.append(("the old provider's bill", bill, "egress and requests, list prices"))
     yield '<section class="tiles">'
     for label, value, note in tiles:
-        yield f'<div class="tile"><p class="label">{label}</p><p class="value">{value}</p><p class="note">{note}</p></div>'
+        yield f'<div class="tile"><p class="label">{label}</p><p class="value">{value}</p>'
+        yield f'<p class="note">{note}</p></div>'
     yield "</section>"
+
+
+def _over(moment_: str | None, forecast: Mapping[str, Any]) -> str:
+    """A word for a moment that lies behind the go."""
+    passed = moment_ and datetime.fromisoformat(moment_) < datetime.fromisoformat(forecast["go_at"])
+    return "over: it lies before the go" if passed else ""
 
 
 def _finishes(forecast: Mapping[str, Any]) -> Iterator[str]:

@@ -10,15 +10,18 @@ from rich.table import Table
 
 from migrate.check import Verdict
 from migrate.figures import rated, sized, weakest
-from migrate.forecast.cost import total
-from migrate.forecast.result import DeadlineForecast, Finish, Forecast, RoomLine, Standing, StepForecast
+from migrate.forecast.result import DeadlineForecast, Finish, Forecast, RoomLine, Simulation, Standing, StepForecast
 from migrate.plan import Effect, Plan, Step
-from migrate.report.terminal import MARKS, duration
+from migrate.report.terminal import MARKS
 
 ALIKE_SHOWN = 5
 """More steps of one kind than this are one line, but for `-v`."""
-PATH_SHOWN = 3
+PATH_SHOWN = 4
 UNBROKEN = ("step", "effect", "reached", "ground", "latest begin", "where", "rests on")
+LEGEND = (
+    "[dim]▸ a delay here delays the whole; begins: after the go; of several steps: each of them, and when the first"
+    " begins; times at the median, and what nine in ten stay below[/]"
+)
 STANDINGS = {
     Standing.MET: "[bold green]MET[/]",
     Standing.TIGHT: "[bold yellow]TIGHT[/]",
@@ -148,7 +151,7 @@ def _show_left_behind(console: Console, found: DeadlineForecast) -> None:
 def _show_finishes(console: Console, plan: Plan, forecast: Forecast) -> None:
     if forecast.finishes:
         console.print()
-        table = _table("reached", ">half of all cases", "", ">nine in ten", "", "rests on", "mostly waits for")
+        table = _table("reached", ">half of all cases", "", ">nine in ten", "", "rests on")
         for finish in forecast.finishes:
             table.add_row(
                 REACHED[finish.what],
@@ -157,13 +160,26 @@ def _show_finishes(console: Console, plan: Plan, forecast: Forecast) -> None:
                 span(finish.p90_seconds),
                 moment(finish.p90_at),
                 str(finish.ground),
-                _path(plan, finish),
             )
         console.print(table)
+        for finish in forecast.finishes:
+            _say(console, f"  {REACHED[finish.what]} waits for {_path(plan, finish)}")
+    for more in forecast.more_lanes:
+        _say(console, f"  with {more.lanes} steps at once instead of {forecast.lanes} every service runs after"
+                      f" {span(more.up_seconds)}, if hosts and line bear it: --side-by-side {more.lanes}")  # fmt: skip
+    if forecast.simulation:
+        _show_simulation(console, forecast.simulation)
     if forecast.untold:
         _say(console, f"[yellow]?[/] the time of {len(forecast.untold)} of {len(forecast.steps)} steps cannot be told,"
                       f" as the size of their work is not known: {_few(forecast.untold)}")  # fmt: skip
         _say(console, "  do: say what is there in a file of facts (--facts FILE), or measure it: --probe")
+
+
+def _show_simulation(console: Console, found: Simulation) -> None:
+    _say(console, f"  simulated, {found.runs} runs with {found.failures:.1f} failures each and"
+                  f" {found.throttled_hours:.0%} of hours at half pace (assumed): data out after"
+                  f" {span(found.out_p50_seconds)} in half, {span(found.out_p90_seconds)} in nine of ten; every service"
+                  f" runs after {span(found.up_p50_seconds)}, {span(found.up_p90_seconds)}")  # fmt: skip
 
 
 def _path(plan: Plan, finish: Finish) -> str:
@@ -217,10 +233,7 @@ def _show_steps(console: Console, plan: Plan, forecast: Forecast, *, verbose: bo
             table.add_row("", f"[bold]{phase}[/]")
         table.add_row(*_cells(row, binds=binds, verbose=verbose))
     console.print(table)
-    _say(
-        console,
-        "[dim]▸ a delay here delays the whole; begins: after the go; times at the median; of several steps: each of them, the first to begin[/]",
-    )
+    _say(console, LEGEND)
 
 
 def _cells(row: _Row, *, binds: bool, verbose: bool) -> list[str]:
@@ -262,8 +275,7 @@ def _formula(steps: Sequence[Step], *, verbose: bool) -> str:
 def _show_cost(console: Console, forecast: Forecast) -> None:
     if not forecast.cost:
         return
-    known = any(line.usd is not None for line in forecast.cost)
-    bill = f"${total(forecast.cost):,.0f}" if known else "cannot be told:"
+    bill = "cannot be told:" if forecast.bill_usd is None else f"${forecast.bill_usd:,.0f}"
     _say(console, f"\n[bold]cost[/]  {bill} egress and requests, list prices")
     table = _table(">US$", "what", "how reckoned", "ground")
     for line in forecast.cost:

@@ -22,7 +22,10 @@ def inventory_of(stack: Stack) -> Inventory:
     return Inventory(Path("hosts.yml"), {"one": Host("one", "192.0.2.1", tuple(stack.groups()))})
 
 
-@pytest.mark.parametrize("case", sorted(PLANS.glob("*.yaml")), ids=lambda path: path.stem)
+STEP_CASES = [path for path in sorted(PLANS.glob("*.yaml")) if "steps" in yaml.safe_load(path.read_text())]
+
+
+@pytest.mark.parametrize("case", STEP_CASES, ids=lambda path: path.stem)
 def test_facts_in_steps_out(case: Path, tmp_path: Path) -> None:
     content = yaml.safe_load(case.read_text())
     (tmp_path / "stack.yaml").write_text(yaml.safe_dump(content["stack"], sort_keys=False))
