@@ -93,8 +93,8 @@ def plan(
 
 def occasion_of(now: datetime, go: str | None, deadline: str | None, wanted: Wanted) -> Occasion:
     """Raises UsageProblem for a moment without a time zone, or a deadline that is over."""
-    go_at = _moment("--go", go, now) if go else now
-    end = _moment("--deadline", deadline, now) if deadline else None
+    go_at = _moment("--go", go, now) if go is not None else now
+    end = _moment("--deadline", deadline, now) if deadline is not None else None
     if end and end <= max(now, go_at):
         over = "is in the past" if end <= now else "is before the go"
         raise UsageProblem(
