@@ -42,6 +42,7 @@ PARTS = (
 FACTS_PARTS = (
     ("Facts", "The file of facts", ""),
     ("BucketFacts", "buckets", "Name of the bucket -> these fields."),
+    ("FetchFacts", "fetch", "Of a bucket."),
     ("Amount", "classes, versions", "So many objects of so many bytes."),
     ("Age", "ages", "A list of these."),
     ("DatabaseFacts", "databases", "Name of the database -> these fields."),

@@ -5,9 +5,9 @@ The text of each field stands here once: docs/reference/facts.md is generated fr
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import AwareDatetime, Field
+from pydantic import AwareDatetime, Field, model_validator
 
 from migrate.documents import Document, FieldPath, read_yaml, validate
 from migrate.errors import DocumentProblems, UsageProblem
@@ -46,6 +46,15 @@ class Age(Amount):
     """Days; the ages of a bucket stand from the newest to the oldest, and do not overlap."""
 
 
+class FetchFacts(Observed):
+    """How fast the export itself fetched a sample of a bucket, with everything that holds it up from here."""
+
+    rate: Rate
+    """Bytes a second."""
+    per_second: Annotated[float, Field(gt=0)]
+    """Objects a second."""
+
+
 class BucketFacts(Observed):
     """What a bucket holds, from metrics or an inventory report."""
 
@@ -57,6 +66,8 @@ class BucketFacts(Observed):
     """Storage class -> what of the bucket lies in it; what is not said here is STANDARD."""
     ages: tuple[Age, ...] = ()
     """What of it is how old; needed to say what would be left behind by age."""
+    fetch: FetchFacts | None = None
+    """What a probe of it gave; `line` wins over it where that was measured."""
     versions: Amount | None = None
     """Versions that are not current, for the cost of `--versions`."""
 
@@ -64,10 +75,16 @@ class BucketFacts(Observed):
 class DatabaseFacts(Observed):
     """The size of a database at the old home."""
 
-    bytes: Size
-    """Bytes on disk: `SELECT pg_database_size(current_database())`."""
+    bytes: Size | None = None
+    """Bytes on disk: `SELECT pg_database_size(current_database())`; three times the dump where it is not said."""
     dump_bytes: Size | None = None
-    """Bytes of its newest dump."""
+    """Bytes of its newest dump; a third of the database where it is not said."""
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Self:
+        if self.bytes is None and self.dump_bytes is None:
+            raise ValueError("neither bytes nor dump_bytes is said")
+        return self
 
 
 class CacheFacts(Observed):

@@ -20,14 +20,16 @@ from migrate.forecast.cost import Wanted
 from migrate.forecast.draws import SEED
 from migrate.forecast.forecast import Occasion, forecast
 from migrate.forecast.history import History, history_of
-from migrate.forecast.result import Forecast, Standing
+from migrate.forecast.result import Forecast, Prediction, Standing
 from migrate.forecast.simulation import simulate
+from migrate.inventory import Inventory, require_files
 from migrate.journal import Journal
 from migrate.plan import SIDE_BY_SIDE, Plan
 from migrate.planner import make_plan
 from migrate.report.plan_document import plan_document
 from migrate.report.plan_page import plan_page
 from migrate.report.plan_view import show_forecast
+from migrate.stack import Stack
 
 MOMENT = "a moment with its offset such as 2026-01-10T23:59:00-08:00, or a span from now such as 30h"
 
@@ -39,6 +41,10 @@ DeadlineOption = Annotated[
 Go = Annotated[str | None, typer.Option("--go", metavar="WHEN", help="When the run would begin; now.")]
 Out = Annotated[Path | None, typer.Option("--out", help="Keep the plan in this file.")]
 Html = Annotated[Path | None, typer.Option("--html", help="Draw the timeline into this file, for those who decide.")]
+Probe = Annotated[
+    bool, typer.Option("--probe", help="Measure buckets, this disk, the line to a host; says first what that costs.")
+]
+Predict = Annotated[bool, typer.Option("--predict", help="Ask Ansible what it would change (check mode).")]
 Tags = Annotated[bool, typer.Option("--tags", help="Count the cost of object tags too.")]
 Versions = Annotated[bool, typer.Option("--versions", help="Count the cost of all versions too.")]
 
@@ -57,6 +63,8 @@ def plan(
     facts: FactsPath = None,
     deadline: DeadlineOption = None,
     go: Go = None,
+    probe: Probe = False,
+    predict: Predict = False,
     tags: Tags = False,
     versions: Versions = False,
     lanes: Lanes = SIDE_BY_SIDE,
@@ -75,15 +83,20 @@ def plan(
     said = read_facts(facts, known_stack) if facts else Facts()
     if said.export is None:
         said = said.model_copy(update={"export": this_machine(folder.root, now)})
-    basis = Basis(known_stack, hosts, said, _history(folder), lanes)
+    output = Output(as_json, verbose)
+    history = _history(folder)
+    if probe:
+        said, history = _probed(known_stack, hosts, said, history, folder, output)
+    basis = Basis(known_stack, hosts, said, history, lanes)
     made = make_plan(known_stack, hosts, basis.facts, basis.history)
     found = forecast(made, basis, occasion)
     if simulate_runs:
         found = found.model_copy(update={"simulation": simulate(made, basis, simulate_runs, SEED)})
+    if predict:
+        found = found.model_copy(update={"predictions": _predicted(known_stack, hosts, folder, output)})
     document = plan_document(made, found, str(stack.absolute()), str(hosts.path.absolute()))
     _keep(out, json.dumps(document, indent=1) + "\n")
     _keep(html, plan_page(document) if html else "")
-    output = Output(as_json, verbose)
     _show(output, made, found, document)
     for kept, then in ((out, f"; carry it out: cloudexit run {out}"), (html, "")):
         if kept:
@@ -126,6 +139,23 @@ def _history(folder: StateFolder) -> History:
         return history_of(journal)
     finally:
         journal.close()
+
+
+def _probed(
+    stack: Stack, hosts: Inventory, said: Facts, history: History, folder: StateFolder, output: Output
+) -> tuple[Facts, History]:
+    from migrate.cli.plan_probe import probe  # brings every adapter: only where something is asked
+
+    require_files(hosts)
+    found = probe(stack, hosts, said, history, folder.root, output)
+    return found.facts, found.history
+
+
+def _predicted(stack: Stack, hosts: Inventory, folder: StateFolder, output: Output) -> tuple[Prediction, ...]:
+    from migrate.cli.plan_probe import predict
+
+    require_files(hosts)
+    return predict(stack, hosts, folder.secrets, output)
 
 
 def _keep(out: Path | None, text: str) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from migrate.facts import BucketFacts, ExportHosts, Facts, Observed, PaceFacts, RateFacts
+from migrate.facts import BucketFacts, DatabaseFacts, ExportHosts, Facts, Observed, PaceFacts, RateFacts
 from migrate.figures import Figure, Ground
 from migrate.forecast import defaults
 from migrate.forecast.history import History
@@ -69,9 +69,7 @@ class Basis:
         """Bytes of the dump, and the figure of the database itself; None where neither is known."""
         said = self.facts.databases.get(name)
         if said is not None:
-            source = named_source(said)
-            dump = said.dump_bytes or round(said.bytes / defaults.DATABASE_OVER_DUMP)
-            return dump, Figure("database", said.bytes, said.ground, source)
+            return _database_sizes(said)
         known = self.history.steps.get(("restore.dump", name))
         if known is None or known.bytes is None:
             return None
@@ -85,3 +83,12 @@ class Basis:
             for group in host.groups:
                 counts[group] = counts.get(group, 0) + 1
         return counts
+
+
+def _database_sizes(said: DatabaseFacts) -> tuple[int, Figure]:
+    source = named_source(said)
+    if said.bytes is None:
+        size = (said.dump_bytes or 0) * defaults.DATABASE_OVER_DUMP
+        return said.dump_bytes or 0, Figure("database", size, Ground.ASSUMED, f"3 times the dump; {source}")
+    dump = round(said.bytes / defaults.DATABASE_OVER_DUMP) if said.dump_bytes is None else said.dump_bytes
+    return dump, Figure("database", said.bytes, said.ground, source)

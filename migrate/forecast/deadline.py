@@ -148,6 +148,7 @@ def needed_hosts(chain: Chain, basis: Basis, available: float, quantile: Scaling
             "line": basis.line.value / min(one * hosts, uplink),
             "disk_write": now / hosts,
             "ledger": now / hosts,
+            "fetch": now / hosts,
             "processor": now / hosts,
         }
         return chain.seconds(lambda limit: quantile(limit) * scaled.get(limit.figure, 1.0)) <= available

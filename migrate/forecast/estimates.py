@@ -4,15 +4,18 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
+from migrate.facts import BucketFacts, FetchFacts
 from migrate.figures import Estimate, Figure, Ground, Limit, rated, sized, weakest
 from migrate.forecast import defaults
-from migrate.forecast.basis import Basis
+from migrate.forecast.basis import Basis, named_source
 from migrate.plan import Step
 
 ALIKE = 3.0
 """A journal's time says something about work that is at most so many times larger or smaller."""
 KNOWN_SPREAD = 1.3
 """How far a second run is off the first, 90th percentile over median: assumed, as no step was timed often enough."""
+PROBED_SPREAD = 1.4
+"""How far a whole bucket is off a sample of some seconds; assumed."""
 READS_OF_A_TREE = 4
 """MediaPlaced compares every byte before, for what to remove, after, and once more when the runner observes it."""
 
@@ -67,6 +70,9 @@ def _export(step: Step, basis: Basis) -> Estimate | None:
     known = _alike(step, basis, bucket.bytes) if basis.facts.line is None else None
     if known:
         return known
+    line = basis.facts.line
+    if bucket.fetch and (line is None or line.ground is not Ground.MEASURED):
+        return _one(_as_probed(bucket, bucket.fetch, basis.export.hosts))
     machines, cores = basis.export.hosts, basis.export.cores or defaults.EXPORT_CORES
     said = basis.export.ground if basis.export.cores else Ground.ASSUMED
     processor = bucket.objects * defaults.OBJECT_CPU.value + bucket.bytes * defaults.BYTE_CPU.value
@@ -83,6 +89,18 @@ def _export(step: Step, basis: Basis) -> Estimate | None:
         ),
     ]  # fmt: skip
     return Estimate((tuple(limits),))
+
+
+def _as_probed(bucket: BucketFacts, fetch: FetchFacts, hosts: int) -> Limit:
+    """Large objects wait for the line, small ones for their number; of the two the slower counts."""
+    by_bytes, by_number = bucket.bytes / fetch.rate / hosts, bucket.objects / fetch.per_second / hosts
+    formula = (
+        f"{sized(bucket.bytes)} / {sized(fetch.rate)}/s"
+        if by_bytes >= by_number
+        else f"{bucket.objects:,} / {fetch.per_second:,.0f} a second"
+    )
+    ground = weakest((fetch.ground, bucket.ground))
+    return Limit("fetch", max(by_bytes, by_number), PROBED_SPREAD, ground, named_source(fetch), formula)
 
 
 def _dump(step: Step, basis: Basis) -> Estimate | None:

@@ -35,6 +35,8 @@ class SeenHost:
     at: datetime
     disk: int | None = None
     memory: int | None = None
+    probed: bool = False
+    """By a probe of this plan, and not by an earlier run."""
 
 
 @dataclass(frozen=True)
@@ -87,4 +89,4 @@ def _seen(record: Record) -> dict[str, SeenHost]:
         amount = _whole(check.get("facts", {}).get("bytes"))
         if amount is not None and check["name"] in ROOM_CHECKS:
             found.setdefault(check["host"], {})[ROOM_CHECKS[check["name"]]] = amount
-    return {host: SeenHost(record.at, **amounts) for host, amounts in found.items()}
+    return {host: SeenHost(record.at, had.get("disk"), had.get("memory")) for host, had in found.items()}

@@ -153,7 +153,10 @@ def _there(basis: Basis, group: str, host: Host, resource: str) -> Figure | None
     seen = basis.history.hosts.get(host.name)
     amount = getattr(seen, resource, None)
     if seen is not None and amount is not None:
-        return Figure(resource, amount, Ground.KNOWN, f"preflight, {seen.at:%Y-%m-%d %H:%M} UTC")
+        ground = Ground.MEASURED if seen.probed else Ground.KNOWN
+        return Figure(
+            resource, amount, ground, f"{'probe' if seen.probed else 'preflight'}, {seen.at:%Y-%m-%d %H:%M} UTC"
+        )
     stated = basis.inventory.merged.get(host.name, {}).get(VARIABLES[resource])
     amount = _number(stated)
     return Figure(resource, amount, Ground.STATED, f"inventory: {VARIABLES[resource]}") if amount is not None else None
