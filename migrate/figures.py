@@ -13,6 +13,9 @@ BITS_A_BYTE = 8
 NORMAL_P90 = 1.2815515655446004
 """The 90th percentile of the standard normal distribution."""
 
+WORTH_A_WORD = 0.02
+"""A stretch with less of the time than this is left out of an estimate's formula."""
+
 QUANTITY = re.compile(r"(\d[\d_]*(?:\.\d+)?)\s*([kKMGTP]?)(i?)(B|bit)?(/s)?")
 POWERS = {"": 0, "k": 1, "K": 1, "M": 2, "G": 3, "T": 4, "P": 5}
 
@@ -120,11 +123,16 @@ class Estimate:
 
     @property
     def formula(self) -> str:
-        return " + ".join(dict.fromkeys(limit.formula for limit in self.binding))
+        """Of the stretches that matter."""
+        return " + ".join(dict.fromkeys(limit.formula for limit in self._heavy))
 
     @property
     def source(self) -> str:
-        return "; ".join(dict.fromkeys(limit.source for limit in self.binding))
+        return "; ".join(dict.fromkeys(limit.source for limit in self._heavy))
+
+    @property
+    def _heavy(self) -> list[Limit]:
+        return [limit for limit in self.binding if limit.seconds >= WORTH_A_WORD * self.seconds]
 
     def as_document(self) -> dict[str, Any]:
         return {

@@ -71,6 +71,18 @@ STEP_SECONDS: Mapping[str, tuple[float, float, str]] = {
 }
 """Kind -> seconds, spread, source."""
 
+SETUP_SECONDS: Mapping[str, float] = {
+    "export.bucket": 0.5,
+    "restore.dump": 1.4,
+    "restore.database": 3.9,
+    "restore.rewrite": 2.7,
+    "restore.proof": 2.7,
+    "restore.cache": 1.7,
+    "restore.media": 2.0,
+}
+"""Kind -> what such a step takes with next to no data: connecting, asking, starting. From the same drill."""
+SETUP_SPREAD = 1.6
+
 DATABASE_OVER_DUMP = 3.0
 """Bytes of a database over bytes of its compressed dump, where only one of the two is known; assumed."""
 OWN_SPREAD = 1.1

@@ -23,7 +23,16 @@ READS_OF_A_TREE = 4
 def estimated(step: Step, basis: Basis) -> Step:
     """The step with its estimate; without one where nothing tells how large its work is."""
     estimate = ESTIMATORS.get(step.kind, _fixed)
-    return replace(step, estimate=estimate(step, basis))
+    return replace(step, estimate=_with_setup(step, estimate(step, basis)))
+
+
+def _with_setup(step: Step, estimate: Estimate | None) -> Estimate | None:
+    """What the step takes beside its data; a time of the journal has it already."""
+    seconds = defaults.SETUP_SECONDS.get(step.kind)
+    if estimate is None or seconds is None or estimate.binding[0].ground is Ground.KNOWN:
+        return estimate
+    setup = Limit("setup", seconds, defaults.SETUP_SPREAD, Ground.ASSUMED, defaults.DRILL, f"{seconds:g} s to set up")
+    return Estimate(((setup,), *estimate.stretches))
 
 
 def _fixed(step: Step, basis: Basis) -> Estimate | None:
@@ -74,7 +83,6 @@ def _export(step: Step, basis: Basis) -> Estimate | None:
     if bucket.fetch and (line is None or line.ground is not Ground.MEASURED):
         return _one(_as_probed(bucket, bucket.fetch, basis.export.hosts))
     machines, cores = basis.export.hosts, basis.export.cores or defaults.EXPORT_CORES
-    said = basis.export.ground if basis.export.cores else Ground.ASSUMED
     processor = bucket.objects * defaults.OBJECT_CPU.value + bucket.bytes * defaults.BYTE_CPU.value
     disk = basis.figure("disk_write")
     limits = [
@@ -84,8 +92,8 @@ def _export(step: Step, basis: Basis) -> Estimate | None:
         _by_pace(bucket.objects, basis.figure("listing"), bucket.ground),
         _by_pace(bucket.objects, replace(defaults.LEDGER, value=defaults.LEDGER.value * machines), bucket.ground),
         Limit(
-            "processor", processor / (machines * cores), defaults.OBJECT_CPU.spread, weakest((said, bucket.ground)),
-            f"{defaults.BENCHMARK}; {machines * cores} cores", f"{processor / 3600:.1f} core hours",
+            "processor", processor / (machines * cores), defaults.OBJECT_CPU.spread, Ground.ASSUMED,
+            defaults.BENCHMARK, f"{processor:,.3g} processor seconds / {machines * cores} cores",
         ),
     ]  # fmt: skip
     return Estimate((tuple(limits),))

@@ -16,6 +16,8 @@ TOP = 64
 BAR = 14
 MOST_TICKS = 12
 TICK_HOURS = (0.05, 0.1, 0.25, 0.5, 1, 2, 3, 6, 12, 24, 48, 96)
+FAR = 3
+"""A deadline so many times beyond the work is named at the edge, and does not squeeze the drawing."""
 ALIKE_APART = 3
 """Steps of one kind that have a row each; more of them share one."""
 
@@ -75,9 +77,11 @@ def timeline(document: Mapping[str, Any]) -> str:
     go_at = datetime.fromisoformat(forecast["go_at"])
     deadline = forecast["deadline"]["available_seconds"] if forecast["deadline"] else None
     reached = [finish["p90_seconds"] for finish in forecast["finishes"]]
-    longest = max([row.late_end for row in rows] + reached + ([deadline] if deadline else []))
+    longest = max([row.late_end for row in rows] + reached)
+    if deadline and deadline <= FAR * longest:
+        longest = max(longest, deadline)
     scale = (WIDTH - LEFT - RIGHT) / (longest * 1.02)
-    height = TOP + ROW * len(rows) + 20
+    height = TOP + ROW * len(rows) + 20 + 16 * len(forecast["finishes"])
     parts = [
         f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="timeline of the plan">',
         '<defs><pattern id="hatch" width="6" height="6" patternTransform="rotate(45)" patternUnits="userSpaceOnUse">'
@@ -85,7 +89,7 @@ def timeline(document: Mapping[str, Any]) -> str:
         "</pattern></defs>",
         *_ticks(go_at, longest, scale, height),
         *(part for number, row in enumerate(rows) for part in _bars(row, number, scale)),
-        *_marks(forecast["finishes"], deadline, scale, height),
+        *_marks(forecast["finishes"], deadline, scale, len(rows)),
         "</svg>",
     ]
     return "\n".join(parts)
@@ -100,7 +104,7 @@ def _ticks(go_at: datetime, longest: float, scale: float, height: int) -> Iterat
     at = 0.0
     while at <= longest:
         x = _x(at, scale)
-        yield f'<line x1="{x}" y1="{TOP - 8}" x2="{x}" y2="{height - 14}" class="tick"/>'
+        yield f'<line x1="{x}" y1="{TOP - 8}" x2="{x}" y2="{height - 50}" class="tick"/>'
         yield f'<text x="{x}" y="{TOP - 28}" class="tick-text">{escape(_hours(at))}</text>'
         yield f'<text x="{x}" y="{TOP - 14}" class="tick-text dim">{go_at + timedelta(seconds=at):%d %b %H:%M}</text>'
         at += step
@@ -141,18 +145,28 @@ def _joined(spans: Sequence[tuple[float, float]]) -> Iterator[tuple[float, float
         yield current
 
 
-def _marks(finishes: Sequence[Mapping[str, Any]], deadline: float | None, scale: float, height: int) -> Iterator[str]:
-    for finish in finishes:
-        if finish["what"] == "proved":
-            continue
-        x = _x(finish["p50_seconds"], scale)
+def _marks(finishes: Sequence[Mapping[str, Any]], deadline: float | None, scale: float, rows: int) -> Iterator[str]:
+    bottom = TOP + ROW * rows
+    for number, finish in enumerate(finish for finish in finishes if finish["what"] != "proved"):
+        x, y = _x(finish["p50_seconds"], scale), bottom + 12 + 16 * number
         words = {"out": "data out", "up": "services run"}[finish["what"]]
-        yield f'<line x1="{x}" y1="{TOP - 8}" x2="{x}" y2="{height - 14}" class="finish"/>'
-        yield f'<text x="{x}" y="{height - 2}" class="finish-text">{words}, {span(finish["p50_seconds"])}</text>'
-    if deadline is not None:
-        x = _x(deadline, scale)
-        yield f'<line x1="{x}" y1="14" x2="{x}" y2="{height - 14}" class="deadline"/>'
-        yield f'<text x="{x}" y="10" class="deadline-text">the old home ends</text>'
+        yield f'<line x1="{x}" y1="{TOP - 8}" x2="{x}" y2="{y - 8}" class="finish"/>'
+        words = f"{words}, {span(finish['p50_seconds'])}"
+        yield f'<text x="{x}" y="{y}" {_anchor(float(x))} class="finish-text">{words}</text>'
+    if deadline is None:
+        return
+    x = _x(deadline, scale)
+    if float(x) > WIDTH:
+        yield f'<text x="{WIDTH - 4}" y="12" text-anchor="end" class="deadline-text">'
+        yield f"the old home ends far to the right, {span(deadline)} after the go →</text>"
+        return
+    yield f'<line x1="{x}" y1="16" x2="{x}" y2="{bottom + 4}" class="deadline"/>'
+    yield f'<text x="{x}" y="12" {_anchor(float(x))} class="deadline-text">the old home ends</text>'
+
+
+def _anchor(x: float) -> str:
+    """Keeps a text of some length within the drawing."""
+    return f'text-anchor="{"end" if x > WIDTH - 100 else "start" if x < LEFT + 80 else "middle"}"'
 
 
 def strip(finish: Mapping[str, Any], longest: float) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from migrate.figures import rated, sized
 from migrate.report.plan_drawing import strip, timeline
-from migrate.report.plan_view import REACHED, amount, moment, span
+from migrate.report.plan_view import REACHED, amount, chance, moment, span
 
 STYLE = Path(__file__).with_name("plan_page.css")
 HEADLINES = {
@@ -63,15 +63,15 @@ def _sentence(found: Mapping[str, Any]) -> str:
     """The verdict in a sentence or two."""
     if found["standing"] == "unknown":
         return "The size of some of the work is not known; measure it, or say it in a file of facts."
-    chance = f"Begun at the go, everything is out in {found['chance']:.0%} of all cases. "
+    odds = f"Begun at the go, everything is out in {chance(found['chance'])} of all cases. "
     if found["standing"] == "missed":
         stay = sum(row["bytes"] for row in found["left_behind"])
         line = rated(found["line_p50"]) if found["line_p50"] else "more than any line"
         return (
-            f"{chance}It comes {span(-found['slack_p50_seconds'])} too late in half of them: then {sized(stay)} stay"
+            f"{odds}It comes {span(-found['slack_p50_seconds'])} too late in half of them: then {sized(stay)} stay"
             f" behind. The line carries {rated(found['line'])}; an even chance takes {line}."
         )
-    return f"{chance}{span(found['slack_p50_seconds'])} are to spare in half of them."
+    return f"{odds}{span(found['slack_p50_seconds'])} are to spare in half of them."
 
 
 def _tiles(forecast: Mapping[str, Any]) -> Iterator[str]:
@@ -79,14 +79,14 @@ def _tiles(forecast: Mapping[str, Any]) -> Iterator[str]:
     tiles = []
     if found:
         tiles += [
-            ("the old home ends", _at(found["deadline"]), f"{span(found['available_seconds'])} after the go"),
-            ("go by", _at(found["go_by"]), _over(found["go_by"], forecast) or "for nine chances in ten"),
+            ("the old home ends", _short(found["deadline"]), f"{span(found['available_seconds'])} after the go"),
+            ("go by", _short(found["go_by"]), _over(found["go_by"], forecast) or "for nine chances in ten"),
             (
                 "even chance until",
-                _at(found["even_by"]),
+                _short(found["even_by"]),
                 _over(found["even_by"], forecast) or "begun later, it is rather missed",
             ),
-            ("give up at", _at(found["give_up_at"]), "then choose what stays"),
+            ("give up at", _short(found["give_up_at"]), "then choose what stays"),
         ]
         if found["line"]:
             need = " / ".join(rated(found[key]) if found[key] else "none" for key in ("line_p50", "line_p90"))
@@ -95,11 +95,15 @@ def _tiles(forecast: Mapping[str, Any]) -> Iterator[str]:
             tiles.append(("export hosts needed", hosts, f"even chance / nine in ten; there: {found['export_hosts']}"))
     bill = "?" if forecast["bill_usd"] is None else f"${forecast['bill_usd']:,.0f}"
     tiles.append(("the old provider's bill", bill, "egress and requests, list prices"))
-    yield '<section class="tiles">'
+    yield '<p class="zone">Moments are in UTC.</p><section class="tiles">'
     for label, value, note in tiles:
         yield f'<div class="tile"><p class="label">{label}</p><p class="value">{value}</p>'
         yield f'<p class="note">{note}</p></div>'
     yield "</section>"
+
+
+def _short(text: str | None) -> str:
+    return f"{datetime.fromisoformat(text):%a %d %b %H:%M}" if text else "–"
 
 
 def _over(moment_: str | None, forecast: Mapping[str, Any]) -> str:

@@ -82,6 +82,13 @@ def span(seconds: float | None) -> str:
     return f"{int(seconds // 3600)} h {int(seconds % 3600 // 60):02d} min"
 
 
+def chance(share: float) -> str:
+    """A share of draws; a few hundred of them cannot say that something is certain."""
+    if share > 0.99:
+        return "over 99%"
+    return "under 1%" if share < 0.01 else f"{share:.0%}"
+
+
 def _say(console: Console, text: str) -> None:
     console.print(text, highlight=False, soft_wrap=True)
 
@@ -105,8 +112,8 @@ def _deadline_lines(found: DeadlineForecast) -> Iterator[tuple[str, str]]:
     yield (
         "chance",
         (
-            f"{found.chance or 0:.0%}; {late} {span(abs(found.slack_p50_seconds or 0))} in half of all cases, slack "
-            f"{span(found.slack_p90_seconds)} in nine of ten"
+            f"{chance(found.chance or 0)}; {late} {span(abs(found.slack_p50_seconds or 0))} in half of all cases,"
+            f" slack {span(found.slack_p90_seconds)} in nine of ten"
         ),
     )
     yield "go", f"by {moment(found.go_by)} for nine chances in ten, by {moment(found.even_by)} for an even one"
@@ -331,7 +338,9 @@ def _show_predictions(console: Console, forecast: Forecast) -> None:
 
 def _show_way_back(console: Console, forecast: Forecast) -> None:
     point = forecast.point_of_no_return
-    _say(console, f"\n[bold]point of no return[/]  {escape(point.step or '–')}: {escape(point.what)}")
+    _say(
+        console, f"\n[bold]point of no return[/]  {escape(f'{point.step}: ' if point.step else '')}{escape(point.what)}"
+    )
     _say(console, f"  before  {escape(point.before)}")
     _say(console, f"  after   {escape(point.after)}")
 
