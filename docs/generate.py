@@ -66,6 +66,7 @@ PLAN_PARTS = (
     ("LaneOutcome", "forecast.more_lanes", "A list of these."),
     ("Simulation", "forecast.simulation", ""),
     ("CostLine", "forecast.cost", "A list of these."),
+    ("ArchivedForecast", "forecast.archived", "A list of these."),
     ("RoomLine", "forecast.room", "A list of these."),
     ("PointOfNoReturn", "forecast.point_of_no_return", ""),
     ("Prediction", "forecast.predictions", "A list of these."),

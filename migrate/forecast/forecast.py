@@ -12,6 +12,7 @@ from migrate.forecast.draws import DRAWS, Drawn, Spread, draw
 from migrate.forecast.result import Finish, Forecast, LaneOutcome, StepForecast
 from migrate.forecast.room import room_of
 from migrate.forecast.schedule import Network, Timeline, critical_path, latest_begins, needed_by
+from migrate.forecast.thawing import archived
 from migrate.forecast.words import point_of_no_return, rollback, unknowable
 from migrate.plan import Plan, Step
 
@@ -58,6 +59,7 @@ def forecast(plan: Plan, basis: Basis, occasion: Occasion) -> Forecast:
         untold=tuple(step.id for step in plan.steps if step.estimate is None),
         deadline=deadline,
         steps=_steps(network, timeline, medians, finishes, occasion),
+        archived=archived(basis, occasion.deadline),
         cost=bill,
         bill_usd=round(total(bill), 2) if any(line.usd is not None for line in bill) else None,
         room=room_of(basis),

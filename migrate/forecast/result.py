@@ -153,6 +153,25 @@ class CostLine(Part):
     """What the amount rests on."""
 
 
+class ArchivedForecast(Part):
+    """Objects that must be restored at the old provider before they can be read; this plan leaves them there."""
+
+    bucket: str
+    """The bucket."""
+    storage_class: str
+    """Their storage class."""
+    objects: int
+    """Number of objects."""
+    bytes: int
+    """Their bytes."""
+    tier: str
+    """A tier in which they can be restored."""
+    hours: float
+    """Hours until they can be read, at the latest."""
+    ask_by: AwareDatetime | None
+    """The last moment to ask for them, with the time to fetch them by this line; empty without a deadline."""
+
+
 class RoomLine(Part):
     """What the hosts of a group need of something, against what they have."""
 
@@ -270,6 +289,8 @@ class Forecast(Part):
     """In the plan's order."""
     cost: tuple[CostLine, ...]
     """The bill of the old provider."""
+    archived: tuple[ArchivedForecast, ...]
+    """Objects that this plan leaves behind, since they must be asked for: `export --restore-archived TIER`."""
     bill_usd: float | None
     """Egress and requests together; archived objects apart, as a tier is to be chosen. Empty where no size is known."""
     room: tuple[RoomLine, ...]

@@ -31,7 +31,8 @@ def plan_page(document: Mapping[str, Any]) -> str:
     forecast = document["forecast"]
     body = "\n".join([
         *_head(document), *_tiles(forecast), *_finishes(forecast), *_timeline(document), *_untold(forecast),
-        *_left(forecast), *_room(forecast), *_cost(forecast), *_way_back(forecast), *_unknowable(document),
+        *_left(forecast),
+        *_archived(forecast), *_room(forecast), *_cost(forecast), *_way_back(forecast), *_unknowable(document),
         *_foot(document),
     ])  # fmt: skip
     name = Path(document["stack"]).parent.name or "plan"
@@ -161,6 +162,17 @@ def _left(forecast: Mapping[str, Any]) -> Iterator[str]:
         ("bucket", "age", ">objects", ">bytes"),
         [(escape(r["bucket"]), escape(r["age"]), f"{r['objects']:,}", sized(r["bytes"])) for r in found["left_behind"]],
     )
+
+
+def _archived(forecast: Mapping[str, Any]) -> Iterator[str]:
+    if forecast["archived"]:
+        yield "<h2>Must be asked for</h2><p>These lie in archive classes, and the plan leaves them there.</p>"
+        yield _table(
+            ("bucket", "class", ">objects", ">bytes", "tier", "ask by"),
+            [(escape(r["bucket"]), r["storage_class"], f"{r['objects']:,}", sized(r["bytes"]),
+              f"{r['tier']}, {r['hours']:g} h", _over(r["ask_by"], forecast) or _at(r["ask_by"]))
+             for r in forecast["archived"]],
+        )  # fmt: skip
 
 
 def _room(forecast: Mapping[str, Any]) -> Iterator[str]:

@@ -42,6 +42,7 @@ def show_forecast(console: Console, plan: Plan, forecast: Forecast, *, verbose: 
         _show_deadline(console, forecast, forecast.deadline)
     _show_finishes(console, plan, forecast)
     _show_steps(console, plan, forecast, verbose=verbose)
+    _show_archived(console, forecast)
     _show_cost(console, forecast)
     _show_room(console, forecast, verbose=verbose)
     _show_predictions(console, forecast)
@@ -277,6 +278,18 @@ def _formula(steps: Sequence[Step], *, verbose: bool) -> str:
     if estimate is None:
         return "[yellow]size not known[/]"
     return escape(f"{estimate.formula}  [{estimate.source}]" if verbose else estimate.formula)
+
+
+def _show_archived(console: Console, forecast: Forecast) -> None:
+    if not forecast.archived:
+        return
+    _say(console, "\n[bold red]archived[/]  this plan does not fetch these; ask for them:"
+                  " cloudexit export s3://BUCKET DEST --restore-archived TIER")  # fmt: skip
+    for row in forecast.archived:
+        late = row.ask_by is not None and row.ask_by < forecast.go_at
+        when = "" if row.ask_by is None else "; [red]too late[/]" if late else f"; ask by {moment(row.ask_by)}"
+        _say(console, f"  {escape(row.bucket)}: {row.objects:,} objects, {sized(row.bytes)} in {row.storage_class}:"
+                      f" {row.tier} takes {row.hours:g} h{when}")  # fmt: skip
 
 
 def _show_cost(console: Console, forecast: Forecast) -> None:

@@ -69,6 +69,9 @@ LOOKS: Mapping[str, Callable[[Case, Any], Any]] = {
     "bill": lambda case, _: "cannot be told" if case.forecast.bill_usd is None else f"${case.forecast.bill_usd:,.0f}",
     "cost": lambda case, _: cost(case.forecast),
     "cost_has": lambda case, expected: [line for line in cost(case.forecast) if line in expected],
+    "archived": lambda case, _: [
+        f"{r.bucket}: {r.tier}, ask by {r.ask_by:%d %b %H:%M}" for r in case.forecast.archived if r.ask_by
+    ],
     "no_return": lambda case, _: case.forecast.point_of_no_return.step,
     "critical_up": lambda case, expected: [
         name for name in expected for f in case.forecast.finishes if f.what == "up" and name in f.critical_path
