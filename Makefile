@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 STACK := examples/plaza/stack.yaml
 HOST_PACKAGES := $(shell grep -v '^\#' migrate/lab/packages.txt 2>/dev/null)
-TEST_PACKAGES := postgresql redis-server
+TEST_PACKAGES := postgresql redis-server chromium
 
 .PHONY: help setup demo test lint bench docs
 

@@ -16,7 +16,10 @@ from migrate.assess.findings import Assessment
 from migrate.assess.first_hour import CLOCKS
 from migrate.assess.knowledge import RULES
 from migrate.cli import command_line
+from migrate.facts import Facts
+from migrate.forecast.defaults import PACES, RATES, STEP_SECONDS, WAVE_SECONDS
 from migrate.report.assessment import hours
+from migrate.report.plan_document import PlanDocument
 from migrate.stack import Stack
 
 REFERENCE = Path(__file__).parent / "reference"
@@ -41,9 +44,87 @@ PARTS = (
 )
 
 
+FACTS_PARTS = (
+    ("Facts", "The file of facts", ""),
+    ("BucketFacts", "buckets", "Name of the bucket -> these fields."),
+    ("FetchFacts", "fetch", "Of a bucket."),
+    ("Amount", "classes, versions", "So many objects of so many bytes."),
+    ("Age", "ages", "A list of these."),
+    ("DatabaseFacts", "databases", "Name of the database -> these fields."),
+    ("CacheFacts", "caches", "Name of the cache -> these fields."),
+    ("RateFacts", "line, uplink, inside, disk_write, disk_read, database_load", "Each of them."),
+    ("PaceFacts", "requests, listing", "Each of them."),
+    ("ExportHosts", "export", ""),
+    ("Machine", "hosts", "Group of the inventory -> these fields."),
+)
+PLAN_PARTS = (
+    ("PlanDocument", "The document", ""),
+    ("StepDocument", "steps", "A list of these."),
+    ("EstimateDocument", "estimate", "Of a step."),
+    ("LimitDocument", "stretches", "Of an estimate: lists of lists of these."),
+    ("Forecast", "forecast", ""),
+    ("Finish", "forecast.finishes", "A list of these."),
+    ("DeadlineForecast", "forecast.deadline", ""),
+    ("OrderOutcome", "forecast.deadline.orders", "A list of these."),
+    ("LeftBehind", "forecast.deadline.left_behind", "A list of these."),
+    ("StepForecast", "forecast.steps", "A list of these, in the order of `steps`."),
+    ("LaneOutcome", "forecast.more_lanes", "A list of these."),
+    ("Simulation", "forecast.simulation", ""),
+    ("CostLine", "forecast.cost", "A list of these."),
+    ("ArchivedForecast", "forecast.archived", "A list of these."),
+    ("RoomLine", "forecast.room", "A list of these."),
+    ("PointOfNoReturn", "forecast.point_of_no_return", ""),
+    ("Prediction", "forecast.predictions", "A list of these."),
+)
+
+
+def facts_page() -> str:
+    lines = [
+        "# Facts: what was observed of both homes",
+        "",
+        "This page is generated from the schema (`make docs`). `cloudexit plan --facts FILE` reads such a file;",
+        "whatever is left out is assumed, and shown as assumed. Sizes are written `70TB` or `64GiB`, rates",
+        "`5.2Gbit/s` or `650MB/s`. `examples/fleet/facts.yaml` is a whole one.",
+        "",
+        "What a number rests on, from the best to the weakest: `measured` (a probe, a metric, a count), `known` (an",
+        "earlier run or drill, from the journal), `stated` (somebody said so, in facts or inventory), `assumed` (a",
+        "default of the list below).",
+        "",
+    ]
+    lines += _parts(Facts.model_json_schema(), "Facts", FACTS_PARTS)
+    lines += ["## Defaults", "", "Where nothing was observed. Spread is nine in ten over the median.", ""]
+    lines += ["| figure | value | spread | where it comes from |", "| --- | --- | --- | --- |"]
+    for name, figure in RATES.items():
+        lines.append(f"| `{name}` | {figure.value / 1e6:g} MB/s | {figure.spread:g} | {figure.source} |")
+    for name, figure in PACES.items():
+        lines.append(f"| `{name}` | {figure.value:,g} a second | {figure.spread:g} | {figure.source} |")
+    for name, (at_once, seconds, spread, source) in WAVE_SECONDS.items():
+        lines.append(f"| `{name}` | {seconds:g} s for {at_once} hosts at once | {spread:g} | {source} |")
+    for name, (seconds, spread, source) in STEP_SECONDS.items():
+        lines.append(f"| `{name}` | {seconds:g} s | {spread:g} | {source} |")
+    return "\n".join([*lines, ""])
+
+
+def plan_page() -> str:
+    lines = [
+        "# A plan as JSON",
+        "",
+        "This page is generated from the schema (`make docs`), and so is [plan.schema.json](plan.schema.json).",
+        "`cloudexit plan --json` prints such a document, `--out FILE` keeps it, `cloudexit run FILE` takes it.",
+        "Moments are RFC 3339, durations seconds, sizes bytes, rates bytes a second, costs US dollars.",
+        "",
+    ]
+    schema = PlanDocument.model_json_schema(mode="serialization")
+    return "\n".join([*lines, *_parts(schema, "PlanDocument", PLAN_PARTS)])
+
+
+def plan_schema() -> str:
+    schema = PlanDocument.model_json_schema(mode="serialization")
+    head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "cloudexit plan"}
+    return json.dumps({**schema, **head}, indent=1, sort_keys=True) + "\n"
+
+
 def manifest_page() -> str:
-    schema = Stack.model_json_schema()
-    models = {**schema["$defs"], "Stack": schema}
     lines = [
         "# The manifest: stack.yaml",
         "",
@@ -52,14 +133,19 @@ def manifest_page() -> str:
         "commented manifest to begin with; `examples/plaza/stack.yaml` is a whole one.",
         "",
     ]
-    for model, title, note in PARTS:
-        lines += [f"## {title}", ""]
+    return "\n".join([*lines, *_parts(Stack.model_json_schema(), "Stack", PARTS)])
+
+
+def _parts(schema: dict[str, Any], top: str, parts: tuple[tuple[str, str, str], ...]) -> Iterator[str]:
+    """A table for each model of a schema."""
+    models = {**schema["$defs"], top: schema}
+    for model, title, note in parts:
+        yield from (f"## {title}", "")
         if note:
-            lines += [note, ""]
-        lines += ["| field | type | default | what it is |", "| --- | --- | --- | --- |"]
-        lines += list(_rows(models[model]))
-        lines.append("")
-    return "\n".join(lines)
+            yield from (note, "")
+        yield from ("| field | type | default | what it is |", "| --- | --- | --- | --- |")
+        yield from _rows(models[model])
+        yield ""
 
 
 def _rows(model: dict[str, Any]) -> Iterator[str]:
@@ -210,6 +296,9 @@ PAGES = {
     "assessment.md": assessment_page,
     "assessment.schema.json": lambda: json.dumps(assessment_schema(), indent=1, ensure_ascii=False) + "\n",
     "holds.md": holds_page,
+    "facts.md": facts_page,
+    "plan.md": plan_page,
+    "plan.schema.json": plan_schema,
 }
 
 

@@ -9,6 +9,8 @@ from typing import Any
 
 from migrate.documents import Document, FieldPath, read_yaml
 from migrate.errors import DocumentProblems, UsageProblem
+from migrate.figures import parse_size
+from migrate.hostranges import FIRST_ADDRESS, address_of, expand, is_range
 from migrate.plan import digest_of
 from migrate.stack import Stack
 
@@ -18,6 +20,13 @@ FILES_EXPECTED = {
     "cloudexit_known_hosts": "the hosts' own keys, pinned: ssh-keyscan ADDRESS, compared with the console",
 }
 GROUP_KEYS = {"hosts", "children", "vars"}
+RESOURCES = {
+    "cloudexit_disk": "bytes free for data, as 14TB or 900GiB",
+    "cloudexit_files": "files (inodes) free for data, as a number",
+    "cloudexit_memory": "bytes free, as 64GiB",
+    "cloudexit_cores": "a number of cores",
+}
+"""Variables that say what a host has; `cloudexit plan` holds the need against them."""
 
 
 @dataclass(frozen=True)
@@ -183,13 +192,36 @@ class _Reader:
             if own is not None and not isinstance(own, dict):
                 self.problems.append(self.document.problem(field_path, "not a host", expected="its variables"))
                 continue
-            known = self.hosts.setdefault(str(name), {})
-            known.update({**variables, **known, **(own or {})})
-            if own or str(name) not in self.fields:
-                self.fields[str(name)] = field_path
-            self.groups.setdefault(str(name), []).extend(names)
+            for position, host in enumerate(self._names(field_path, str(name))):
+                self._add_host(field_path, host, {**variables, **self._address(field_path, own, position)}, own or {})
+                self.groups.setdefault(host, []).extend(names)
         for name, child in self._mapping(where, group, "children").items():
             self.read_group((*where, "children", name), child, names, variables)
+
+    def _names(self, where: FieldPath, name: str) -> list[str]:
+        if not is_range(name):
+            return [name]
+        try:
+            return expand(name)
+        except ValueError as fault:
+            self.problems.append(self.document.problem(where, f"no range of hosts: {name!r}", expected=str(fault)))
+            return []
+
+    def _address(self, where: FieldPath, own: Mapping[str, Any] | None, position: int) -> dict[str, Any]:
+        try:
+            return address_of(own or {}, position)
+        except ValueError as fault:
+            if not position:
+                self.problems.append(
+                    self.document.problem((*where, FIRST_ADDRESS), str(fault), expected="the first host's IP address")
+                )
+            return {}
+
+    def _add_host(self, where: FieldPath, host: str, inherited: Mapping[str, Any], own: Mapping[str, Any]) -> None:
+        known = self.hosts.setdefault(host, {})
+        known.update({**inherited, **known, **own})
+        if own or host not in self.fields:
+            self.fields[host] = where
 
     def _mapping(self, where: FieldPath, group: Mapping[str, Any], key: str) -> Mapping[str, Any]:
         value = group.get(key)
@@ -203,9 +235,6 @@ class _Reader:
     def faults(self, name: str) -> Iterator[UsageProblem]:
         """What makes a host unreachable by its variables."""
         variables = self.hosts[name]
-        if "[" in name:
-            yield self._fault(name, "", "a range of hosts is not supported", "write them out, one by one")
-            return
         address = variables.get("ansible_host")
         if address is None or address == "":
             yield self._fault(name, "ansible_host", f"the host {name!r} has no address", "ansible_host: an IP address")
@@ -219,6 +248,9 @@ class _Reader:
             yield self._fault(
                 name, "ansible_connection", f"hosts are reached by ssh alone, not by {connection!r}", "ssh"
             )
+        for variable in RESOURCES.keys() & variables.keys():
+            if not _is_amount(variables[variable]):
+                yield self._fault(name, variable, f"no amount: {variables[variable]!r}", RESOURCES[variable])
 
     def _fault(self, name: str, variable: str, what: str, expected: str) -> UsageProblem:
         known = Inventory(self.document.path, {}, document=self.document, fields=self.fields)
@@ -243,6 +275,14 @@ def _is_address(value: object) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _is_amount(value: object) -> bool:
+    try:
+        parsed = parse_size(value)
+    except ValueError:
+        return False
+    return isinstance(parsed, int | float) and not isinstance(parsed, bool) and parsed >= 0
 
 
 def _path(variables: Mapping[str, Any], key: str, folder: Path) -> Path | None:

@@ -3,13 +3,18 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from typing import Any, Self
 
 from migrate.errors import UsageProblem
+from migrate.figures import Estimate
 
-PLAN_FORMAT = 1
+PLAN_FORMAT = 2
+SIDE_BY_SIDE = 4
+"""Steps that the runner carries out at once, beside those that need the old home."""
+OF_THE_OLD_HOME = frozenset({"preflight.source", "export.bucket"})
+"""Kinds of steps that cannot be done any more when the old home is gone."""
 
 
 class Effect(StrEnum):
@@ -42,8 +47,21 @@ class Step:
     effect: Effect
     requires: tuple[str, ...] = ()
     subject: str = ""
-    estimate_seconds: float | None = None
-    ground: str = "assumed"
+    estimate: Estimate | None = None
+    """None where the time cannot be told; never part of the digest."""
+
+    @property
+    def needs_old_home(self) -> bool:
+        """The deadline binds these: they never wait behind the work of the new home."""
+        return self.kind in OF_THE_OLD_HOME
+
+    def as_document(self) -> dict[str, Any]:
+        return {**self.identity(), "estimate": self.estimate.as_document() if self.estimate else None}
+
+    def identity(self) -> dict[str, Any]:
+        """What the digest covers: everything but the estimate."""
+        kept = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "estimate"}
+        return {**kept, "requires": list(self.requires)}
 
 
 @dataclass(frozen=True)
@@ -67,10 +85,7 @@ class Plan:
 
     @property
     def digest(self) -> str:
-        steps = [
-            {key: value for key, value in asdict(step).items() if key not in ("estimate_seconds", "ground")}
-            for step in self.steps
-        ]
+        steps = [step.identity() for step in self.steps]
         return digest_of({"stack": self.stack_digest, "inventory": self.inventory_digest, "steps": steps})
 
     def only(self, phase: Phase) -> "Plan":
@@ -92,7 +107,7 @@ class Plan:
             "digest": self.digest,
             "stack_digest": self.stack_digest,
             "inventory_digest": self.inventory_digest,
-            "steps": [asdict(step) for step in self.steps],
+            "steps": [step.as_document() for step in self.steps],
         }
 
     @classmethod
@@ -126,6 +141,7 @@ def _step(entry: Mapping[str, Any]) -> Step:
             "phase": Phase(entry["phase"]),
             "effect": Effect(entry["effect"]),
             "requires": tuple(entry["requires"]),
+            "estimate": Estimate.from_document(entry["estimate"]) if entry["estimate"] else None,
         }
     )
 

@@ -1,8 +1,12 @@
-"""(stack, inventory) -> Plan. Pure: nothing is read, nothing is asked, the same input gives the same plan."""
+"""(stack, inventory, facts, history) -> Plan. Pure: the same input gives the same plan, and nothing is asked."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
+from migrate.facts import Facts
+from migrate.forecast.basis import Basis
+from migrate.forecast.estimates import estimate_all
+from migrate.forecast.history import History
 from migrate.inventory import Inventory
 from migrate.plan import Effect, Phase, Plan, Step
 from migrate.stack import ServiceKind, Stack
@@ -10,8 +14,19 @@ from migrate.stack import ServiceKind, Stack
 EXPORT_ORDER = {"backups": 0, "releases": 1, "media": 2, "other": 3}
 
 
-def make_plan(stack: Stack, inventory: Inventory, *, rehearsal: bool = False) -> Plan:
-    """The steps that bring the stack to the inventory's hosts.
+NOTHING_OBSERVED = Facts()
+NOTHING_DONE = History()
+
+
+def make_plan(
+    stack: Stack,
+    inventory: Inventory,
+    facts: Facts = NOTHING_OBSERVED,
+    history: History = NOTHING_DONE,
+    *,
+    rehearsal: bool = False,
+) -> Plan:
+    """The steps that bring the stack to the inventory's hosts, each with its estimate.
 
     A rehearsal is the same plan with the laboratory's steps around it: hosts come up first, and the old home is
     really switched off before the proof.
@@ -28,7 +43,8 @@ def make_plan(stack: Stack, inventory: Inventory, *, rehearsal: bool = False) ->
     steps += _start_steps(stack)
     steps += _cutover_steps(stack, old_home)
     steps += _prove_steps(stack, after=[step.id for step in steps if step.phase in (Phase.START, Phase.CUTOVER)])
-    return Plan(stack.digest, inventory.digest, tuple(steps))
+    estimates = estimate_all(steps, Basis(stack, inventory, facts, history))
+    return Plan(stack.digest, inventory.digest, estimates)
 
 
 def _lab_steps(old_home: bool) -> Iterator[Step]:

@@ -11,9 +11,8 @@ from migrate.action import Action, Outcome, Recalling, StepContext
 from migrate.check import Verdict
 from migrate.errors import CloudexitError, GateHeld, Interrupted
 from migrate.journal import Event, Journal, Run
-from migrate.plan import Effect, Plan, Step
+from migrate.plan import SIDE_BY_SIDE, Effect, Plan, Step
 
-SIDE_BY_SIDE = 4
 POLL_SECONDS = 0.2
 STOP_SECONDS = 20.0
 """How long an interrupted run waits for the steps under way to come to rest."""
@@ -36,6 +35,8 @@ class StepEnd:
 class Runner:
     """Carries out a plan. Steps whose requirements are met run side by side; a failure lets nothing new begin.
 
+    Steps that need the old home have a lane of their own: its deadline must not wait behind the new home's work.
+
     `observer` is told of every event after the journal has it on disk.
     """
 
@@ -47,6 +48,7 @@ class Runner:
         run: Run,
         observer: Observer,
         stop: threading.Event | None = None,
+        lanes: int = SIDE_BY_SIDE,
     ) -> None:
         missing = {step.kind for step in plan.steps} - set(actions)
         if missing:
@@ -57,6 +59,7 @@ class Runner:
         self.run = run
         self.observer = observer
         self.stop = stop or threading.Event()
+        self.lanes = lanes
         self._done: set[str] = set()
         self._errors: list[CloudexitError] = []
         self._progressed: dict[str, float] = {}
@@ -65,13 +68,14 @@ class Runner:
         """Returns when every step is done. Raises the first failure's error, or Interrupted."""
         waiting = list(self.plan.steps)
         under_way: dict[Future[StepEnd], Step] = {}
-        pool = ThreadPoolExecutor(SIDE_BY_SIDE, thread_name_prefix="step")
+        pool = ThreadPoolExecutor(self.lanes, thread_name_prefix="step")
+        old_home = ThreadPoolExecutor(1, thread_name_prefix="old-home")
         try:
             while waiting or under_way:
                 if not self._errors:
                     for step in [s for s in waiting if set(s.requires) <= self._done]:
                         waiting.remove(step)
-                        under_way[self._begin(pool, step)] = step
+                        under_way[self._begin(old_home if step.needs_old_home else pool, step)] = step
                 if not under_way:
                     break
                 ended, _ = wait(under_way, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
@@ -82,7 +86,8 @@ class Runner:
             self._come_to_rest(under_way)
             raise Interrupted("stopped by you", hint="the same command goes on from here") from None
         finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+            for lane in (pool, old_home):
+                lane.shutdown(wait=False, cancel_futures=True)
         if self._errors:
             raise self._errors[0]
 

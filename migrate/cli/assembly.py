@@ -15,14 +15,13 @@ from migrate.adapters.redis import RedisClient
 from migrate.adapters.s3 import Access
 from migrate.adapters.ssh import SshHosts
 from migrate.cli.buckets import Buckets
+from migrate.cli.reading import read_stack_and_inventory
 from migrate.cli.state import StateFolder
 from migrate.cutover.lag import LagMeasured, PsqlSource
-from migrate.errors import UsageProblem
 from migrate.export.step import BucketExported, ObjectsAccounted, SourceAnswers
-from migrate.inventory import Inventory, addresses, hold_against, read_inventory, require_files
+from migrate.inventory import Inventory, addresses, hold_against, require_files
 from migrate.lab.drill import OLD_HOST, DumpTaken, HostsUp, OldHomeLives, OldHomeRecipe, OldHomeSwitchedOff
 from migrate.lab.lab import HostSpec, Lab
-from migrate.manifest import read_stack
 from migrate.plan import Plan
 from migrate.planner import make_plan
 from migrate.ports import Hosts, Playbooks
@@ -42,7 +41,6 @@ from migrate.target.release import ReleaseInstall
 from migrate.target.services import AllChecked, Drained, JourneyWalked, ServiceStarted
 
 ActionsFor = Callable[[threading.Event], Mapping[str, Action]]
-DEFAULT_INVENTORY = Path("inventory") / "hosts.yml"
 
 
 @dataclass(frozen=True)
@@ -70,16 +68,7 @@ class Undertaking:
     @classmethod
     def read(cls, manifest: Path, inventory_path: Path | None, state: Path | None) -> "Undertaking":
         """Reads everything that a real run needs; raises UsageProblem before anything is touched."""
-        stack = read_stack(manifest)
-        path = inventory_path or manifest.parent / DEFAULT_INVENTORY
-        if inventory_path is None and not path.exists():
-            raise UsageProblem(
-                "no inventory is given",
-                where=str(path),
-                expected="an Ansible inventory in YAML",
-                hint="name it: -i inventory/hosts.yml, or make one: cloudexit init DIR",
-            )
-        inventory = read_inventory(path)
+        stack, inventory = read_stack_and_inventory(manifest, inventory_path)
         plan = make_plan(stack, inventory)
         return cls.assemble(manifest, stack, inventory, StateFolder.beside(manifest, state), plan)
 

@@ -8,7 +8,7 @@ from migrate.cli.output import Output
 from migrate.cli.state import StateFolder
 from migrate.errors import CloudexitError, ExitCode
 from migrate.journal import Journal, exclusive
-from migrate.plan import Plan
+from migrate.plan import SIDE_BY_SIDE, Plan
 from migrate.report.document import run_report
 from migrate.report.terminal import show_event, show_report
 from migrate.runner import Observer, Runner
@@ -29,13 +29,14 @@ def execute(
     actions_for: ActionsFor,
     output: Output,
     observers: Sequence[Observer] = (),
+    lanes: int = SIDE_BY_SIDE,
 ) -> None:
     """Runs or resumes `plan` under the state folder's lock, and shows its report however it ends.
 
     Raises the failure's CloudexitError after the report stands on disk.
     """
     with exclusive(state.lock, command):
-        execute_locked(command, plan, state, actions_for, output, observers)
+        execute_locked(command, plan, state, actions_for, output, observers, lanes)
 
 
 def execute_locked(
@@ -45,6 +46,7 @@ def execute_locked(
     actions_for: ActionsFor,
     output: Output,
     observers: Sequence[Observer] = (),
+    lanes: int = SIDE_BY_SIDE,
 ) -> None:
     """As `execute`, for a caller that holds the lock."""
     stop = threading.Event()
@@ -59,7 +61,7 @@ def execute_locked(
 
     failure: CloudexitError | None = None
     try:
-        Runner(plan, actions_for(stop), journal, run, observe, stop).execute()
+        Runner(plan, actions_for(stop), journal, run, observe, stop, lanes).execute()
         journal.end(run, "done")
     except CloudexitError as error:
         failure = error

@@ -1,59 +1,27 @@
-"""`plan`, `run`, `check`, `status`, `report`: a plan and what became of it."""
+"""`run`, `status`, `report`: a plan and what became of it."""
 
 import json
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from migrate.cli.assembly import Undertaking
 from migrate.cli.execution import execute
 from migrate.cli.export_view import show_archive_status
-from migrate.cli.options import DEFAULT_STACK, InventoryPath, Replace, StackPath, State
+from migrate.cli.options import DEFAULT_STACK, InventoryPath, Lanes, Replace, State
 from migrate.cli.output import Json, Output, Quiet, Verbose
 from migrate.cli.state import StateFolder
 from migrate.errors import ExitCode, GateHeld, UsageProblem
 from migrate.export.keymap import LEDGER
 from migrate.journal import Journal
-from migrate.plan import Plan
+from migrate.plan import SIDE_BY_SIDE, Plan
 from migrate.report.document import run_report
 from migrate.report.status import run_status, show_status
-from migrate.report.terminal import show_plan, show_report
+from migrate.report.terminal import show_report
 
 WATCH_SECONDS = 1.0
-
-
-def plan(
-    stack: StackPath = DEFAULT_STACK,
-    inventory: InventoryPath = None,
-    out: Annotated[Path | None, typer.Option("--out", help="Keep the plan in this file.")] = None,
-    state: State = None,
-    as_json: Json = False,
-) -> None:
-    """The dry run: every step, in order, with its effect. Changes nothing."""
-    undertaking = Undertaking.read(stack, inventory, state)
-    document = {
-        **undertaking.plan.as_document(),
-        "stack": str(stack.absolute()),
-        "inventory": str(undertaking.inventory.path.absolute()),
-    }
-    if out:
-        _keep(out, document)
-    output = Output(as_json)
-    if as_json:
-        output.document(document)
-    else:
-        show_plan(output.results, undertaking.plan)
-    if out:
-        output.say(f"kept: {out}; carry it out: cloudexit run {out}")
-
-
-def _keep(out: Path, document: dict[str, Any]) -> None:
-    try:
-        out.write_text(json.dumps(document, indent=1) + "\n")
-    except OSError as fault:
-        raise UsageProblem(f"the plan cannot be kept: {fault.strerror}", where=str(out)) from fault
 
 
 def run(
@@ -62,6 +30,7 @@ def run(
     inventory: InventoryPath = None,
     state: State = None,
     replace: Replace = False,
+    lanes: Lanes = SIDE_BY_SIDE,
     as_json: Json = False,
     verbose: Verbose = False,
     quiet: Quiet = False,
@@ -79,6 +48,7 @@ def run(
         undertaking.state,
         undertaking.actions(replace=replace),
         Output(as_json, verbose, quiet),
+        lanes=lanes,
     )
 
 
@@ -170,5 +140,5 @@ def _existing(stack: Path, state: Path | None) -> StateFolder:
 
 
 def register(app: typer.Typer) -> None:
-    for command in (plan, run, status, report):
+    for command in (run, status, report):
         app.command()(command)

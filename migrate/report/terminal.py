@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from migrate.journal import Event
-from migrate.plan import Plan, Step
+from migrate.plan import Step
 
 MARKS = {
     "done": "[green]✓[/]",
@@ -97,18 +97,6 @@ def show_check(console: Console, check: Mapping[str, Any]) -> None:
     console.print(f"    {MARKS[check['verdict']]} {text}", highlight=False, soft_wrap=True)
     if check["verdict"] != "pass" and check["hint"]:
         console.print(f"      do: {escape(check['hint'])}", highlight=False, soft_wrap=True)
-
-
-def show_plan(console: Console, plan: Plan) -> None:
-    """The steps in order, by phase, each with its effect."""
-    phase = ""
-    for step in plan.steps:
-        if step.phase != phase:
-            phase = step.phase
-            console.print(f"\n[bold]{phase}[/]")
-        effect = {"read": "reads", "reversible": "changes", "irreversible": "[red]no way back[/]"}[step.effect]
-        console.print(f"  {step.id:<30} {effect:<12} {escape(step.title)}", highlight=False, soft_wrap=True)
-    console.print(f"\n{len(plan.steps)} steps, plan {plan.digest[:12]}", highlight=False)
 
 
 def show_report(console: Console, report: Mapping[str, Any], *, verbose: bool = False) -> None:

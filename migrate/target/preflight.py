@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from migrate.action import Outcome, StepContext
 from migrate.check import CheckResult, ChecksHeld, Severity, Verdict
@@ -111,11 +112,13 @@ def judge(stack: Stack, host: Host, facts: HostFacts) -> Iterator[CheckResult]:
     for folder, floor in (("/", ROOT_FREE_BYTES), ("/srv", SRV_FREE_BYTES)):
         free = facts.disk_free.get(folder, 0)
         hint = f"at least {floor // GIB} GiB must be free on {folder}, beside the data to come"
-        yield _check(host, f"disk {folder}", free >= floor, f"{free / GIB:.1f} GiB free", hint)
-    yield _check(
+        found = _check(host, f"disk {folder}", free >= floor, f"{free / GIB:.1f} GiB free", hint)
+        yield replace(found, facts={"bytes": free})
+    found = _check(
         host, "memory", facts.memory_free >= MEMORY_BYTES, f"{facts.memory_free / GIB:.1f} GiB available",
         f"at least {MEMORY_BYTES // MIB} MiB must be available",
     )  # fmt: skip
+    yield replace(found, facts={"bytes": facts.memory_free})
     yield _check(
         host, "python", facts.has_python_apt, "python3-apt is there" if facts.has_python_apt else "no python3-apt",
         "provision brings it; a dry run needs it before: apt-get install python3-apt", Severity.WARNING,

@@ -125,7 +125,14 @@ SPOILED_INVENTORIES = [
     ("{ansible_host: 192.0.2.1}", "", "hosts.yml:4: all.children.database.hosts.one: the host 'one' has no address"),
     ("192.0.2.1}", "db.example.net}", "firewalls need numbers"),
     ("192.0.2.1}", "192.0.2.2}", "have one address: 192.0.2.2"),
-    ("{one: {ansible_host", "{'db[1:3]': {ansible_host", "a range of hosts is not supported"),
+    ("{one: {ansible_host: 192", "{'db[1:3]': {ansible_host: 192", "the host 'one' has no address"),
+    (
+        "{one: {ansible_host: 192.0.2.1",
+        "{'db[1:3]': {cloudexit_first_address: 192.0.2",
+        "does not appear to be an IPv4",
+    ),
+    ("{one: {ansible_host", "{'db[3:1]': {ansible_host", "no range of hosts: 'db[3:1]'"),
+    ("{ansible_host: 192.0.2.1}", "{ansible_host: 192.0.2.1, cloudexit_disk: large}", "cloudexit_disk: no amount"),
     ("{ansible_user: root}", "{ansible_connection: local}", "hosts.yml:2: all.vars.ansible_connection: hosts are"),
 ]
 

@@ -189,3 +189,36 @@ def test_a_missing_action_is_found_before_anything_runs(tmp_path: Path) -> None:
     journal, run = start(tmp_path)
     with pytest.raises(ValueError, match="no action for: world"):
         Runner(CHAIN, {}, journal, run, lambda *_: None)
+
+
+class Gate:
+    """Steps of the new home that end only when the old home's have all ended."""
+
+    def __init__(self, exports: int) -> None:
+        self.left = threading.Semaphore(0)
+        self.exports = exports
+        self.done = 0
+
+    def verify(self, step: Step, context: StepContext) -> Verdict:
+        return Verdict.UNKNOWN
+
+    def apply(self, step: Step, context: StepContext) -> Outcome:
+        if step.needs_old_home:
+            self.done += 1
+            if self.done == self.exports:
+                self.left.release(100)
+            return Outcome()
+        assert self.left.acquire(timeout=30)
+        return Outcome()
+
+
+def test_the_old_home_does_not_wait_behind_the_work_of_the_new_one(tmp_path: Path) -> None:
+    slow = [Step(f"slow{n}", Phase.RESTORE, "slow", "slow", Effect.READ) for n in range(6)]
+    first = Step("one", Phase.EXPORT, "export.bucket", "one", Effect.READ)
+    second = Step("two", Phase.EXPORT, "export.bucket", "two", Effect.READ, ("one",))
+    plan = Plan("s", "i", (*slow, first, second))
+    gate = Gate(exports=2)
+    journal, run = start(tmp_path, plan)
+    Runner(plan, {"slow": gate, "export.bucket": gate}, journal, run, lambda *_: None, lanes=2).execute()
+    assert gate.done == 2
+    journal.close()

@@ -1,0 +1,221 @@
+"""The predicted time of each step, and what it rests on."""
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+
+from migrate.facts import BucketFacts, FetchFacts
+from migrate.figures import Estimate, Figure, Ground, Limit, rated, sized, weakest
+from migrate.forecast import defaults
+from migrate.forecast.basis import Basis, named_source
+from migrate.plan import Step
+
+ALIKE = 3.0
+"""A journal's time says something about work that is at most so many times larger or smaller."""
+KNOWN_SPREAD = 1.3
+"""How far a second run is off the first, 90th percentile over median: assumed, as no step was timed often enough."""
+PROBED_SPREAD = 1.4
+"""How far a whole bucket is off a sample of some seconds; assumed."""
+READS_OF_A_TREE = 4
+"""MediaPlaced compares every byte before, for what to remove, after, and once more when the runner observes it."""
+
+
+def estimated(step: Step, basis: Basis) -> Step:
+    """The step with its estimate; without one where nothing tells how large its work is."""
+    estimate = ESTIMATORS.get(step.kind, _fixed)
+    return replace(step, estimate=_with_setup(step, estimate(step, basis)))
+
+
+def _with_setup(step: Step, estimate: Estimate | None) -> Estimate | None:
+    """What the step takes beside its data; a time of the journal has it already."""
+    seconds = defaults.SETUP_SECONDS.get(step.kind)
+    if estimate is None or seconds is None or estimate.binding[0].ground is Ground.KNOWN:
+        return estimate
+    setup = Limit("setup", seconds, defaults.SETUP_SPREAD, Ground.ASSUMED, defaults.DRILL, f"{seconds:g} s to set up")
+    return Estimate(((setup,), *estimate.stretches))
+
+
+def _fixed(step: Step, basis: Basis) -> Estimate | None:
+    known = basis.history.steps.get((step.kind, step.subject))
+    if known is not None:
+        return _one(_known_limit(step, known.seconds, known.source))
+    if step.kind not in defaults.STEP_SECONDS:
+        return None
+    seconds, spread, source = defaults.STEP_SECONDS[step.kind]
+    hosts = _hosts_of_service(step, basis) if step.kind == "start.service" else 1
+    formula = f"{seconds:g} s" + (f" x {hosts} hosts" if hosts > 1 else "")
+    return _one(Limit(step.kind, seconds * hosts, spread, Ground.ASSUMED, source, formula))
+
+
+def _hosts_of_service(step: Step, basis: Basis) -> int:
+    service = basis.stack.services.get(step.subject)
+    return max(1, basis.hosts_of_group.get(service.group, 1)) if service else 1
+
+
+def _waves(step: Step, basis: Basis) -> Estimate:
+    """Hosts are worked on so many at once: the time goes by waves."""
+    at_once, seconds, spread, source = defaults.WAVE_SECONDS[step.kind]
+    hosts = _hosts_of_release(step, basis) if step.kind == "restore.release" else len(basis.inventory.hosts)
+    waves = max(1, math.ceil(hosts / at_once))
+    ground = Ground.ASSUMED
+    known = basis.history.steps.get((step.kind, step.subject))
+    if known is not None:
+        seconds, source, ground = known.seconds / math.ceil((known.hosts or 1) / at_once), known.source, Ground.KNOWN
+        spread = KNOWN_SPREAD
+    formula = f"{hosts} hosts, {at_once} at once: {waves} x {seconds:.3g} s"
+    return _one(Limit(step.kind, seconds * waves, spread, ground, source, formula))
+
+
+def _hosts_of_release(step: Step, basis: Basis) -> int:
+    groups = basis.stack.hosts_of_release(step.subject)
+    return len({host.name for group in groups for host in basis.inventory.group(group)})
+
+
+def _export(step: Step, basis: Basis) -> Estimate | None:
+    bucket = basis.bucket(step.subject)
+    if bucket is None:
+        return None
+    # A line that was observed says more than a drill, which may have had another one.
+    known = _alike(step, basis, bucket.bytes) if basis.facts.line is None else None
+    if known:
+        return known
+    line = basis.facts.line
+    if bucket.fetch and (line is None or line.ground is not Ground.MEASURED):
+        return _one(_as_probed(bucket, bucket.fetch, basis.export.hosts))
+    machines, cores = basis.export.hosts, basis.export.cores or defaults.EXPORT_CORES
+    processor = bucket.objects * defaults.OBJECT_CPU.value + bucket.bytes * defaults.BYTE_CPU.value
+    disk = basis.figure("disk_write")
+    limits = [
+        _by_rate(bucket.bytes, basis.line, bucket.ground),
+        _by_rate(bucket.bytes, replace(disk, value=disk.value * machines), bucket.ground),
+        _by_pace(bucket.objects, basis.figure("requests"), bucket.ground),
+        _by_pace(bucket.objects, basis.figure("listing"), bucket.ground),
+        _by_pace(bucket.objects, replace(defaults.LEDGER, value=defaults.LEDGER.value * machines), bucket.ground),
+        Limit(
+            "processor", processor / (machines * cores), defaults.OBJECT_CPU.spread, Ground.ASSUMED,
+            defaults.BENCHMARK, f"{processor:,.3g} processor seconds / {machines * cores} cores",
+        ),
+    ]  # fmt: skip
+    return Estimate((tuple(limits),))
+
+
+def _as_probed(bucket: BucketFacts, fetch: FetchFacts, hosts: int) -> Limit:
+    """Large objects wait for the line, small ones for their number; of the two the slower counts."""
+    by_bytes, by_number = bucket.bytes / fetch.rate / hosts, bucket.objects / fetch.per_second / hosts
+    formula = (
+        f"{sized(bucket.bytes)} / {sized(fetch.rate)}/s"
+        if by_bytes >= by_number
+        else f"{bucket.objects:,} / {fetch.per_second:,.0f} a second"
+    )
+    ground = weakest((fetch.ground, bucket.ground))
+    return Limit("fetch", max(by_bytes, by_number), PROBED_SPREAD, ground, named_source(fetch), formula)
+
+
+def _dump(step: Step, basis: Basis) -> Estimate | None:
+    """The dump is read whole, sent, and read again at the other end."""
+    sizes = basis.database_bytes(step.subject)
+    if sizes is None:
+        return None
+    dump, database = sizes
+    known = _alike(step, basis, dump)
+    return known or Estimate(
+        (
+            (_by_rate(dump, basis.figure("inside"), database.ground),),
+            (_by_rate(dump, basis.figure("disk_read"), database.ground),),
+        )
+    )
+
+
+def _database(rate: str, of_dump: bool) -> Callable[[Step, Basis], Estimate | None]:
+    def estimate(step: Step, basis: Basis) -> Estimate | None:
+        sizes = basis.database_bytes(step.subject)
+        if sizes is None:
+            return None
+        dump, database = sizes
+        known = _alike(step, basis, dump)
+        return known or _one(_by_rate(dump if of_dump else database.value, basis.figure(rate), database.ground))
+
+    return estimate
+
+
+def _cache(step: Step, basis: Basis) -> Estimate | None:
+    known = basis.history.steps.get((step.kind, step.subject))
+    said = basis.facts.caches.get(step.subject)
+    if said is None:
+        return _one(_known_limit(step, known.seconds, known.source)) if known else None
+    inside, disk = basis.figure("inside"), basis.figure("disk_read")
+    return Estimate(((_by_rate(said.bytes, inside, said.ground),), (_by_rate(said.bytes, disk, said.ground),)))
+
+
+def _media(step: Step, basis: Basis) -> Estimate | None:
+    """One host after the other: what is missing is sent, and every byte there is read and compared."""
+    media = basis.stack.media[step.subject]
+    bucket = basis.bucket(media.bucket)
+    if bucket is None:
+        return None
+    known = _alike(step, basis, bucket.bytes)
+    if known:
+        return known
+    hosts = max(1, basis.hosts_of_group.get(basis.stack.services[media.service].group, 1))
+    reads = READS_OF_A_TREE * hosts
+    return Estimate(
+        (
+            (_by_rate(bucket.bytes * hosts, basis.figure("inside"), bucket.ground),),
+            (_by_rate(bucket.bytes * reads, basis.figure("disk_read"), bucket.ground),),
+        )
+    )
+
+
+def _alike(step: Step, basis: Basis, size: float) -> Estimate | None:
+    """What the journal says of the same step, in proportion, where its work was of about this size."""
+    known = basis.history.steps.get((step.kind, step.subject))
+    if known is None:
+        return None
+    then = known.bytes or _dump_then(step, basis)
+    if not then or not size or not 1 / ALIKE <= size / then <= ALIKE:
+        return None
+    return _one(_known_limit(step, known.seconds * size / then, known.source))
+
+
+def _dump_then(step: Step, basis: Basis) -> int | None:
+    dump = basis.history.steps.get(("restore.dump", step.subject))
+    return dump.bytes if dump and step.kind != "restore.media" else None
+
+
+def _known_limit(step: Step, seconds: float, source: str) -> Limit:
+    return Limit(step.id, seconds, KNOWN_SPREAD, Ground.KNOWN, source, f"{seconds:.1f} s as it went then")
+
+
+def _by_rate(size: float, rate: Figure, size_ground: Ground) -> Limit:
+    shown = rated(rate.value) if rate.name in ("line", "inside") else f"{sized(rate.value)}/s"
+    return Limit(
+        rate.name, size / rate.value, rate.spread, weakest((rate.ground, size_ground)),
+        f"{rate.name.replace('_', ' ')}: {rate.source}", f"{sized(size)} / {shown}",
+    )  # fmt: skip
+
+
+def _by_pace(count: int, pace: Figure, count_ground: Ground) -> Limit:
+    return Limit(
+        pace.name, count / pace.value, pace.spread, weakest((pace.ground, count_ground)),
+        f"{pace.name}: {pace.source}", f"{count:,} / {pace.value:,.0f} a second",
+    )  # fmt: skip
+
+
+def _one(*limits: Limit) -> Estimate:
+    return Estimate((limits,))
+
+
+ESTIMATORS: Mapping[str, Callable[[Step, Basis], Estimate | None]] = {
+    **dict.fromkeys(defaults.WAVE_SECONDS, _waves),
+    "export.bucket": _export,
+    "restore.dump": _dump,
+    "restore.database": _database("database_load", of_dump=True),
+    "restore.rewrite": _database("database_rewrite", of_dump=False),
+    "restore.proof": _database("database_proof", of_dump=False),
+    "restore.cache": _cache,
+    "restore.media": _media,
+}
+
+
+def estimate_all(steps: Iterable[Step], basis: Basis) -> tuple[Step, ...]:
+    return tuple(estimated(step, basis) for step in steps)

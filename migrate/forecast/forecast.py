@@ -1,0 +1,167 @@
+"""Everything that can be said of a plan before it runs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from migrate.figures import Ground, weakest
+from migrate.forecast.basis import Basis
+from migrate.forecast.cost import Wanted, cost_of, total
+from migrate.forecast.deadline import Chain, deadline_forecast
+from migrate.forecast.draws import DRAWS, Drawn, Spread, draw
+from migrate.forecast.result import Finish, Forecast, LaneOutcome, StepForecast
+from migrate.forecast.room import room_of
+from migrate.forecast.schedule import Network, Timeline, critical_path, latest_begins, needed_by
+from migrate.forecast.thawing import archived
+from migrate.forecast.words import point_of_no_return, rollback, unknowable
+from migrate.plan import Plan, Step
+
+METHOD = f"{DRAWS} draws of the plan; each figure is drawn once a draw, lognormal, Latin hypercube, fixed seed"
+HEAVY_SHARE = 0.1
+MORE_LANES = (8, 16, 32, 64)
+WORTH_IT = 0.95
+"""So much of the time at most must be left for more lanes to be worth a word."""
+
+
+@dataclass(frozen=True)
+class Occasion:
+    """When it is asked, from when it counts, by when it must be out."""
+
+    now: datetime
+    go_at: datetime
+    deadline: datetime | None = None
+    wanted: Wanted = field(default_factory=Wanted)
+
+
+def forecast(plan: Plan, basis: Basis, occasion: Occasion) -> Forecast:
+    """The forecast of a plan whose steps carry their estimates."""
+    network = Network(plan, basis.lanes)
+    medians = [step.estimate.seconds if step.estimate else 0.0 for step in plan.steps]
+    timeline = network.place(medians)
+    up = [index for index, step in enumerate(plan.steps) if step.kind == "start.service"]
+    drawn = draw(network, up)
+    out_told = Chain.of(network).is_told
+    told = all(step.estimate for step in plan.steps)
+    finishes = _finishes(network, timeline, up, drawn, occasion.go_at, out_told=out_told, told=told)
+    deadline = (
+        deadline_forecast(network, basis, drawn.out if out_told else None, occasion.go_at, occasion.deadline)
+        if occasion.deadline
+        else None
+    )
+    bill = cost_of(basis, occasion.wanted)
+    return Forecast(
+        made_at=occasion.now,
+        go_at=occasion.go_at,
+        method=METHOD,
+        lanes=basis.lanes,
+        finishes=finishes,
+        more_lanes=_more_lanes(plan, medians, timeline, up, basis.lanes) if told and up else (),
+        untold=tuple(step.id for step in plan.steps if step.estimate is None),
+        deadline=deadline,
+        steps=_steps(network, timeline, medians, finishes, occasion),
+        archived=archived(basis, occasion.deadline),
+        cost=bill,
+        bill_usd=round(total(bill), 2) if any(line.usd is not None for line in bill) else None,
+        room=room_of(basis),
+        point_of_no_return=point_of_no_return(plan),
+    )
+
+
+def _more_lanes(
+    plan: Plan, medians: Sequence[float], timeline: Timeline, up: Sequence[int], lanes: int
+) -> tuple[LaneOutcome, ...]:
+    """Each number of lanes that makes the services run sooner than the one before."""
+    best = max(timeline.ends[index] for index in up)
+    found = []
+    for more in (number for number in MORE_LANES if number > lanes):
+        ends = Network(plan, more).place(medians).ends
+        seconds = max(ends[index] for index in up)
+        if seconds <= best * WORTH_IT:
+            best = seconds
+            found.append(LaneOutcome(lanes=more, up_seconds=round(seconds, 3)))
+    return tuple(found)
+
+
+def _finishes(
+    network: Network,
+    timeline: Timeline,
+    up: Sequence[int],
+    drawn: Drawn,
+    go_at: datetime,
+    *,
+    out_told: bool,
+    told: bool,
+) -> tuple[Finish, ...]:
+    """Those of the three that can be told."""
+    everything = range(len(timeline.ends))
+    found = []
+    for what, spread, last, can_tell in (
+        ("out", drawn.out, network.last_of_old_home, out_told),
+        ("up", drawn.up, up or everything, told),
+        ("proved", drawn.proved, everything, told),
+    ):
+        if can_tell and timeline.ends:
+            path = critical_path(timeline, max(last, key=timeline.ends.__getitem__))
+            found.append(_finish(what, spread, [network.plan.steps[index] for index in path], go_at))
+    return tuple(found)
+
+
+def _finish(what: str, spread: Spread, path: Sequence[Step], go_at: datetime) -> Finish:
+    p50, p90 = spread.at(0.5), spread.at(0.9)
+    return Finish.model_validate({
+        "what": what, "p10_seconds": spread.at(0.1), "p50_seconds": p50, "p90_seconds": p90,
+        "p50_at": go_at + timedelta(seconds=p50), "p90_at": go_at + timedelta(seconds=p90),
+        "ground": _ground(path), "critical_path": tuple(step.id for step in path),
+    })  # fmt: skip
+
+
+def _ground(path: Sequence[Step]) -> Ground:
+    """The weakest ground in which a tenth of the time lies, or more."""
+    seconds: dict[Ground, float] = {}
+    for estimate in (step.estimate for step in path if step.estimate):
+        seconds[estimate.ground] = seconds.get(estimate.ground, 0.0) + estimate.seconds
+    whole = sum(seconds.values())
+    return weakest([ground for ground, part in seconds.items() if part >= HEAVY_SHARE * whole])
+
+
+def _steps(
+    network: Network, timeline: Timeline, medians: Sequence[float], finishes: Sequence[Finish], occasion: Occasion
+) -> tuple[StepForecast, ...]:
+    told = any(finish.what == "proved" for finish in finishes)
+    begins_told = _told_beginnings(network)
+    critical = {name for finish in finishes if finish.what != "proved" for name in finish.critical_path}
+    latest = latest_begins(network, timeline, medians, max(timeline.ends, default=0.0))
+    last_begins = _last_begins(network, occasion)
+    rows = []
+    for index, step in enumerate(network.plan.steps):
+        known = begins_told[index]
+        rows.append(
+            StepForecast(
+                id=step.id,
+                begins_seconds=round(timeline.begins[index], 3) if known else None,
+                ends_seconds=round(timeline.ends[index], 3) if known and step.estimate else None,
+                critical=step.id in critical,
+                last_begin=last_begins.get(index),
+                float_seconds=round(max(0.0, latest[index] - timeline.begins[index]), 3) if told else None,
+                rollback=rollback(step),
+                unknowable=unknowable(step),
+            )
+        )
+    return tuple(rows)
+
+
+def _told_beginnings(network: Network) -> list[bool]:
+    """For each step whether the time of everything before it is known."""
+    told: list[bool] = []
+    for required in network.requires:
+        told.append(all(told[index] and network.plan.steps[index].estimate for index in required))
+    return told
+
+
+def _last_begins(network: Network, occasion: Occasion) -> dict[int, datetime]:
+    if occasion.deadline is None or not Chain.of(network).is_told:
+        return {}
+    available = (occasion.deadline - occasion.go_at).total_seconds()
+    safe = [step.estimate.p90_seconds if step.estimate else 0.0 for step in network.plan.steps]
+    begins = needed_by(network, safe, available)
+    return {index: occasion.go_at + timedelta(seconds=seconds) for index, seconds in begins.items()}

@@ -1,0 +1,92 @@
+"""What earlier runs and drills took, from the journal."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from migrate.journal import Event, Journal, Record, Run
+
+ROOM_CHECKS = {"disk /srv": "disk", "memory": "memory"}
+
+
+@dataclass(frozen=True)
+class Known:
+    """How a step once went: seconds of the attempt that did the work."""
+
+    seconds: float
+    run: int
+    command: str
+    at: datetime
+    bytes: int | None = None
+    objects: int | None = None
+    hosts: int | None = None
+
+    @property
+    def source(self) -> str:
+        where = "drill on disposable hosts" if self.command == "rehearse" else f"cloudexit {self.command}"
+        return f"journal: run {self.run}, {where}, {self.at:%Y-%m-%d %H:%M} UTC"
+
+
+@dataclass(frozen=True)
+class SeenHost:
+    """What preflight last saw free on a host, in bytes."""
+
+    at: datetime
+    disk: int | None = None
+    memory: int | None = None
+    probed: bool = False
+    """By a probe of this plan, and not by an earlier run."""
+
+
+@dataclass(frozen=True)
+class History:
+    """(kind, subject) -> how it last went, and host -> what was last seen there."""
+
+    steps: Mapping[tuple[str, str], Known] = field(default_factory=dict)
+    hosts: Mapping[str, SeenHost] = field(default_factory=dict)
+
+
+def history_of(journal: Journal) -> History:
+    """The newest success of each kind and subject, of all runs."""
+    steps: dict[tuple[str, str], Known] = {}
+    hosts: dict[str, SeenHost] = {}
+    for run in journal.runs():
+        planned = {step["id"]: step for step in run.plan.get("steps", [])}
+        records = journal.records(run)
+        count = _host_count(records)
+        for record in records:
+            step = planned.get(record.step)
+            if step is None:
+                continue
+            if record.event is Event.DONE and record.seconds is not None:
+                steps[step["kind"], step["subject"]] = _known(run, record, count)
+            if step["kind"] == "preflight.hosts" and run.command != "rehearse":
+                hosts.update(_seen(record))
+    return History(steps, hosts)
+
+
+def _known(run: Run, record: Record, hosts: int | None) -> Known:
+    objects = record.detail.get("objects", record.detail.get("verified"))
+    return Known(
+        seconds=record.seconds or 0.0, run=run.id, command=run.command, at=record.at,
+        bytes=_whole(record.detail.get("bytes")), objects=_whole(objects), hosts=hosts,
+    )  # fmt: skip
+
+
+def _host_count(records: Iterable[Record]) -> int | None:
+    counts = [_whole(r.detail.get("hosts")) for r in records if r.step == "preflight.hosts" and r.event is Event.DONE]
+    return counts[-1] if counts else None
+
+
+def _whole(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _seen(record: Record) -> dict[str, SeenHost]:
+    found: dict[str, dict[str, int]] = {}
+    for check in record.detail.get("checks", []):
+        amount = _whole(check.get("facts", {}).get("bytes"))
+        if amount is not None and check["name"] in ROOM_CHECKS:
+            found.setdefault(check["host"], {})[ROOM_CHECKS[check["name"]]] = amount
+    return {host: SeenHost(record.at, had.get("disk"), had.get("memory")) for host, had in found.items()}

@@ -1,0 +1,232 @@
+"""A plan as one HTML page for the people who must decide: self-contained, no script, nothing fetched from anywhere."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from migrate.figures import rated, sized
+from migrate.report.plan_drawing import strip, timeline
+from migrate.report.plan_view import REACHED, amount, chance, moment, span
+
+STYLE = Path(__file__).with_name("plan_page.css")
+HEADLINES = {
+    "met": ("The data is out before the old home ends.", "good"),
+    "tight": ("It can be done in time, and it is tight.", "warn"),
+    "missed": ("Not everything will be out before the old home ends.", "bad"),
+    "unknown": ("Whether it can be done in time cannot be told yet.", "bad"),
+    "": ("What it takes to leave.", "plain"),
+}
+GROUNDS = (
+    ("measured", "observed: a probe, a metric, a count"),
+    ("known", "as an earlier run or drill went"),
+    ("stated", "somebody said so"),
+    ("assumed", "a default, named in the plan"),
+)
+
+
+def plan_page(document: Mapping[str, Any]) -> str:
+    """The page for a document of `plan --json`."""
+    forecast = document["forecast"]
+    body = "\n".join([
+        *_head(document), *_tiles(forecast), *_finishes(forecast), *_timeline(document), *_untold(forecast),
+        *_left(forecast),
+        *_archived(forecast), *_room(forecast), *_cost(forecast), *_way_back(forecast), *_unknowable(document),
+        *_foot(document),
+    ])  # fmt: skip
+    name = Path(document["stack"]).parent.name or "plan"
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        f"<title>{escape(name)}: leaving the cloud</title>\n"
+        f'<meta name="viewport" content="width=device-width"><style>{STYLE.read_text()}</style></head>\n'
+        f"<body><main>{body}</main></body></html>\n"
+    )
+
+
+def _at(text: str | None) -> str:
+    return moment(datetime.fromisoformat(text)) if text else "–"
+
+
+def _head(document: Mapping[str, Any]) -> Iterator[str]:
+    forecast = document["forecast"]
+    found = forecast["deadline"]
+    headline, tone = HEADLINES[found["standing"] if found else ""]
+    name = escape(Path(document["stack"]).parent.name)
+    yield f'<header class="{tone}"><p class="name">{name}: the plan for leaving the cloud, made '
+    yield f"{_at(forecast['made_at'])}</p><h1>{headline}</h1>"
+    if found:
+        yield f"<p>{_sentence(found)}</p>"
+    yield "</header>"
+
+
+def _sentence(found: Mapping[str, Any]) -> str:
+    """The verdict in a sentence or two."""
+    if found["standing"] == "unknown":
+        return "The size of some of the work is not known; measure it, or say it in a file of facts."
+    odds = f"Begun at the go, everything is out in {chance(found['chance'])} of all cases. "
+    if found["standing"] == "missed":
+        stay = sum(row["bytes"] for row in found["left_behind"])
+        line = rated(found["line_p50"]) if found["line_p50"] else "more than any line"
+        return (
+            f"{odds}It comes {span(-found['slack_p50_seconds'])} too late in half of them: then {sized(stay)} stay"
+            f" behind. The line carries {rated(found['line'])}; an even chance takes {line}."
+        )
+    return f"{odds}{span(found['slack_p50_seconds'])} are to spare in half of them."
+
+
+def _tiles(forecast: Mapping[str, Any]) -> Iterator[str]:
+    found = forecast["deadline"]
+    tiles = []
+    if found:
+        tiles += [
+            ("the old home ends", _short(found["deadline"]), f"{span(found['available_seconds'])} after the go"),
+            ("go by", _short(found["go_by"]), _over(found["go_by"], forecast) or "for nine chances in ten"),
+            (
+                "even chance until",
+                _short(found["even_by"]),
+                _over(found["even_by"], forecast) or "begun later, it is rather missed",
+            ),
+            ("give up at", _short(found["give_up_at"]), "then choose what stays"),
+        ]
+        if found["line"]:
+            need = " / ".join(rated(found[key]) if found[key] else "none" for key in ("line_p50", "line_p90"))
+            tiles.append(("line needed", need, f"even chance / nine in ten; there: {rated(found['line'])}"))
+            hosts = " / ".join(str(found[key] or "none") for key in ("export_hosts_p50", "export_hosts_p90"))
+            tiles.append(("export hosts needed", hosts, f"even chance / nine in ten; there: {found['export_hosts']}"))
+    bill = "?" if forecast["bill_usd"] is None else f"${forecast['bill_usd']:,.0f}"
+    tiles.append(("the old provider's bill", bill, "egress and requests, list prices"))
+    yield '<p class="zone">Moments are in UTC.</p><section class="tiles">'
+    for label, value, note in tiles:
+        yield f'<div class="tile"><p class="label">{label}</p><p class="value">{value}</p>'
+        yield f'<p class="note">{note}</p></div>'
+    yield "</section>"
+
+
+def _short(text: str | None) -> str:
+    return f"{datetime.fromisoformat(text):%a %d %b %H:%M}" if text else "–"
+
+
+def _over(moment_: str | None, forecast: Mapping[str, Any]) -> str:
+    """A word for a moment that lies behind the go."""
+    passed = moment_ and datetime.fromisoformat(moment_) < datetime.fromisoformat(forecast["go_at"])
+    return "over: it lies before the go" if passed else ""
+
+
+def _finishes(forecast: Mapping[str, Any]) -> Iterator[str]:
+    if not forecast["finishes"]:
+        return
+    longest = max(finish["p90_seconds"] for finish in forecast["finishes"]) * 1.02
+    rows = [
+        (REACHED[f["what"]], f"{span(f['p50_seconds'])}<br>{_at(f['p50_at'])}",
+         f"{span(f['p90_seconds'])}<br>{_at(f['p90_at'])}", f["ground"], strip(f, longest))
+        for f in forecast["finishes"]
+    ]  # fmt: skip
+    yield "<h2>When</h2>"
+    yield _table(("", "in half of all cases", "in nine of ten", "rests on", "from one in ten to nine in ten"), rows)
+
+
+def _timeline(document: Mapping[str, Any]) -> Iterator[str]:
+    drawing = timeline(document)
+    if not drawing:
+        return
+    yield "<h2>Timeline</h2>"
+    yield f'<div class="drawing">{drawing}</div><p class="legend">'
+    for ground, words in GROUNDS:
+        yield f'<span><svg viewBox="0 0 22 12"><rect width="22" height="12" rx="2" class="bar {ground}"/></svg>'
+        yield f"{ground}: {words}</span>"
+    yield "<span>thin line: until nine in ten end</span><span><b>bold</b>: a delay there delays the whole</span></p>"
+
+
+def _untold(forecast: Mapping[str, Any]) -> Iterator[str]:
+    if forecast["untold"]:
+        names = ", ".join(f"<code>{escape(name)}</code>" for name in forecast["untold"][:12])
+        more = f" and {len(forecast['untold']) - 12} more" if len(forecast["untold"]) > 12 else ""
+        yield f"<h2>Cannot be told</h2><p>How long these take: the size of their work is not known. {names}{more}</p>"
+
+
+def _left(forecast: Mapping[str, Any]) -> Iterator[str]:
+    found = forecast["deadline"]
+    if not found or not found["left_behind"]:
+        return
+    yield "<h2>What stays behind</h2><p>In half of all cases, by the order of the export:</p>"
+    yield _table(
+        ("order", ">objects", ">bytes", "what"),
+        [
+            (escape(o["order"]), f"{o['left_objects']:,}", sized(o["left_bytes"]), escape(o["loses"]))
+            for o in found["orders"]
+        ],
+    )
+    yield "<p>As planned, by bucket and age:</p>"
+    yield _table(
+        ("bucket", "age", ">objects", ">bytes"),
+        [(escape(r["bucket"]), escape(r["age"]), f"{r['objects']:,}", sized(r["bytes"])) for r in found["left_behind"]],
+    )
+
+
+def _archived(forecast: Mapping[str, Any]) -> Iterator[str]:
+    if forecast["archived"]:
+        yield "<h2>Must be asked for</h2><p>These lie in archive classes, and the plan leaves them there.</p>"
+        yield _table(
+            ("bucket", "class", ">objects", ">bytes", "tier", "ask by"),
+            [(escape(r["bucket"]), r["storage_class"], f"{r['objects']:,}", sized(r["bytes"]),
+              f"{r['tier']}, {r['hours']:g} h", _over(r["ask_by"], forecast) or _at(r["ask_by"]))
+             for r in forecast["archived"]],
+        )  # fmt: skip
+
+
+def _room(forecast: Mapping[str, Any]) -> Iterator[str]:
+    short = [line for line in forecast["room"] if line["verdict"] == "fail"]
+    unknown = sum(line["verdict"] == "unknown" for line in forecast["room"])
+    enough = sum(line["verdict"] == "pass" for line in forecast["room"])
+    yield "<h2>Room</h2>"
+    yield f"<p>{enough} needs are met, {len(short)} are not, of {unknown} nobody said what is there.</p>"
+    if short:
+        yield _table(
+            ("where", ">hosts", "of", ">needed", ">there", "how reckoned"),
+            [(escape(r["where"]), str(r["hosts"]), r["resource"], amount(r["resource"], r["needed"]),
+              amount(r["resource"], r["there"]), escape(r["formula"])) for r in short],
+        )  # fmt: skip
+
+
+def _cost(forecast: Mapping[str, Any]) -> Iterator[str]:
+    if forecast["cost"]:
+        yield "<h2>The old provider's bill</h2>"
+        yield _table(
+            ("what", ">US$", "how reckoned", "rests on"),
+            [(escape(r["what"]), "?" if r["usd"] is None else f"{r['usd']:,.2f}", escape(r["formula"]), r["ground"])
+             for r in forecast["cost"]],
+        )  # fmt: skip
+
+
+def _way_back(forecast: Mapping[str, Any]) -> Iterator[str]:
+    point = forecast["point_of_no_return"]
+    where = f"<code>{escape(point['step'])}</code>: " if point["step"] else ""
+    yield f"<h2>The point of no return</h2><p>{where}{escape(point['what'])}.</p><dl>"
+    yield f"<dt>before it</dt><dd>{escape(point['before'])}</dd><dt>after it</dt><dd>{escape(point['after'])}</dd></dl>"
+
+
+def _unknowable(document: Mapping[str, Any]) -> Iterator[str]:
+    told: dict[str, str] = {}
+    for step, found in zip(document["steps"], document["forecast"]["steps"], strict=True):
+        if found["unknowable"]:
+            told.setdefault(step["kind"], found["unknowable"])
+    yield "<h2>What cannot be known before it runs</h2>"
+    yield _table(("step", "what"), [(f"<code>{escape(kind)}</code>", escape(text)) for kind, text in told.items()])
+
+
+def _foot(document: Mapping[str, Any]) -> Iterator[str]:
+    yield f"<footer><p>{len(document['steps'])} steps, plan <code>{document['digest'][:12]}</code>. "
+    yield f"{escape(document['forecast']['method'])}; steps at once: {document['forecast']['lanes']}. "
+    yield "Nothing was changed anywhere to make this page.</p></footer>"
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Cells are HTML already."""
+    sides = ["r" if column.startswith(">") else "l" for column in columns]
+    head = "".join(f'<th class="{side}">{c.lstrip(">")}</th>' for c, side in zip(columns, sides, strict=True))
+    body = "".join(
+        "<tr>" + "".join(f'<td class="{side}">{cell}</td>' for cell, side in zip(row, sides, strict=True)) + "</tr>"
+        for row in rows
+    )
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"

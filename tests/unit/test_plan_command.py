@@ -1,0 +1,225 @@
+"""`cloudexit plan`, by the command itself: bad input, exit codes, documents, the page."""
+
+import json
+import re
+import shutil
+import subprocess
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from migrate.journal import Event, Journal
+from migrate.plan import Plan
+from tests.drill import PLAZA, cloudexit
+
+CHECKOUT = Path(__file__).parents[2]
+HOSTS = """\
+all:
+  vars: {cloudexit_known_hosts: known_hosts}
+  children:
+    database: {hosts: {one: {ansible_host: 127.0.0.1, ansible_port: 1}}}
+    cache: {hosts: {one: {}}}
+    media: {hosts: {one: {}}}
+    worker: {hosts: {one: {}}}
+    app: {hosts: {one: {}}}
+    edge: {hosts: {one: {}}}
+"""
+FACTS = """\
+buckets:
+  plaza-backups: {objects: 8, bytes: 8MB}
+  plaza-releases: {objects: 1, bytes: 30MB}
+  plaza-media: {objects: 2500, bytes: 30MB, source: counted}
+databases: {plaza: {bytes: 20MB}}
+caches: {plaza: {bytes: 100kB}}
+"""
+
+
+@pytest.fixture
+def stack(tmp_path: Path) -> Path:
+    shutil.copy(PLAZA, tmp_path / "stack.yaml")
+    (tmp_path / "inventory").mkdir()
+    (tmp_path / "inventory" / "hosts.yml").write_text(HOSTS)
+    (tmp_path / "inventory" / "known_hosts").touch()
+    (tmp_path / "facts.yaml").write_text(FACTS)
+    return tmp_path / "stack.yaml"
+
+
+def plan(stack: Path, *words: str | Path) -> dict[str, Any]:
+    done = cloudexit("plan", stack, *words, "--json")
+    document: dict[str, Any] = json.loads(done.stdout)
+    assert done.returncode == document["exit_code"], done.stderr
+    return document
+
+
+def facts_of(stack: Path) -> Path:
+    return stack.with_name("facts.yaml")
+
+
+@pytest.mark.parametrize(
+    ("deadline", "says"),
+    [
+        ("2026-01-10T23:59:00", "has no time zone"),
+        ("2026-01-10T23:59:00-08:00", "is in the past"),
+        ("soon", "is no moment"),
+        ("", "is no moment"),
+        ("0h", "is in the past"),
+    ],
+)
+def test_a_deadline_that_is_none_is_exit_2_and_touches_nothing(stack: Path, deadline: str, says: str) -> None:
+    done = cloudexit("plan", stack, f"--deadline={deadline}", "--out", stack.with_name("plan.json"))
+    assert done.returncode == 2
+    assert says in done.stderr
+    assert "--deadline" in done.stderr
+    assert done.stdout == ""
+    assert not stack.with_name("plan.json").exists()
+    assert not stack.with_name(".cloudexit").exists()
+
+
+def test_a_deadline_before_the_go_is_exit_2(stack: Path) -> None:
+    done = cloudexit("plan", stack, "--deadline", "2h", "--go", "3h")
+    assert done.returncode == 2
+    assert "before the go" in done.stderr
+
+
+def test_with_the_facts_the_deadline_is_met(stack: Path) -> None:
+    done = cloudexit("plan", stack, "--facts", facts_of(stack), "--deadline", "30h")
+    assert done.returncode == 0, done.stderr
+    assert "MET" in done.stdout
+    assert "\x1b" not in done.stdout
+
+
+def test_what_cannot_be_told_is_not_taken_for_met(stack: Path) -> None:
+    document = plan(stack, "--deadline", "30h")
+    assert document["exit_code"] == 3
+    assert document["forecast"]["deadline"]["standing"] == "unknown"
+    assert document["forecast"]["deadline"]["chance"] is None
+    assert "export.plaza-media" in document["forecast"]["untold"]
+
+
+@pytest.mark.parametrize(
+    ("sound", "spoilt", "says"),
+    [
+        ("plaza-media:", "plaza-medea:", "facts.yaml:4: buckets.plaza-medea: the manifest has no bucket"),
+        ("databases: {plaza:", "databases: {plazza:", "the manifest has no database 'plazza'"),
+        ("8MB", "8 horses", "not a size: '8 horses'"),
+        ("source: counted", "source: counted, at: 2026-01-01T00:00:00", "buckets.plaza-media.at"),
+        ("source: counted", "classes: {GLACIER: {objects: 3000, bytes: 1}}", "3,000 objects are more than the bucket"),
+        ("caches:", "hosts: {nowhere: {cores: 1}}\ncaches:", "the manifest has no group 'nowhere'"),
+        ("caches:", "line: {rate: fast}\ncaches:", "not a rate: 'fast'"),
+        ("caches:", "lime: {rate: 1Gbit/s}\ncaches:", "unknown key"),
+    ],
+)
+def test_facts_that_do_not_fit_are_named_by_line_and_field(stack: Path, sound: str, spoilt: str, says: str) -> None:
+    assert sound in FACTS
+    facts_of(stack).write_text(FACTS.replace(sound, spoilt, 1))
+    done = cloudexit("plan", stack, "--facts", facts_of(stack))
+    assert done.returncode == 2
+    assert says in done.stderr
+
+
+def test_facts_that_are_not_there_are_exit_2(stack: Path) -> None:
+    assert cloudexit("plan", stack, "--facts", "nowhere.yaml").returncode == 2
+
+
+def test_too_little_disk_is_exit_3_and_says_where(stack: Path) -> None:
+    hosts = stack.parent / "inventory" / "hosts.yml"
+    hosts.write_text(HOSTS.replace("ansible_port: 1", "ansible_port: 1, cloudexit_disk: 1GB", 1))
+    done = cloudexit("plan", stack, "--facts", facts_of(stack))
+    assert done.returncode == 3
+    assert "too little disk" in done.stderr
+
+
+def test_the_document_is_what_its_schema_says(stack: Path) -> None:
+    schema = json.loads((CHECKOUT / "docs" / "reference" / "plan.schema.json").read_text())
+    for words in (("--facts", facts_of(stack), "--deadline", "1s"), ("--deadline", "30h"), ("--simulate", "5")):
+        jsonschema.Draft202012Validator(schema).validate(plan(stack, *words))
+
+
+def test_a_kept_plan_is_not_stale_for_other_times(stack: Path) -> None:
+    kept = stack.with_name("plan.json")
+    assert cloudexit("plan", stack, "--facts", facts_of(stack), "--deadline", "30h", "--out", kept).returncode == 0
+    document = json.loads(kept.read_text())
+    assert document["digest"] == plan(stack)["digest"]
+    run = cloudexit("run", kept)
+    assert run.returncode == 5, run.stderr
+    assert "the plan is stale" not in run.stderr
+
+
+def test_times_of_an_earlier_run_are_known_and_named(stack: Path) -> None:
+    known = plan(stack)
+    made = Plan.from_document(known, "plan")
+    folder = stack.with_name(".cloudexit")
+    folder.mkdir()
+    journal = Journal(folder / "journal.sqlite")
+    run = journal.begin_or_resume("rehearse", made.digest, made.as_document())
+    journal.write(run, "preflight.hosts", Event.DONE, {"hosts": 3}, 2.0)
+    journal.write(run, "provision.hosts", Event.DONE, {}, 44.0)
+    journal.write(run, "export.plaza-media", Event.DONE, {"verified": 2500, "bytes": 30_000_000}, 11.0)
+    journal.close()
+    steps = {step["id"]: step["estimate"] for step in plan(stack)["steps"]}
+    assert (steps["provision.hosts"]["ground"], steps["provision.hosts"]["seconds"]) == ("known", 44.0)
+    assert "run 1, drill on disposable hosts" in steps["provision.hosts"]["source"]
+    assert (steps["export.plaza-media"]["ground"], steps["export.plaza-media"]["seconds"]) == ("known", 11.0)
+    assert steps["export.plaza-backups"] is None
+
+
+def test_the_go_counts_and_not_the_moment_of_asking(stack: Path) -> None:
+    go = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=10)
+    words = ("--facts", facts_of(stack), "--go", go.isoformat(), "--deadline", (go + timedelta(hours=2)).isoformat())
+    found = plan(stack, *words)["forecast"]
+    assert datetime.fromisoformat(found["go_at"]) == go
+    assert found["deadline"]["available_seconds"] == 7200
+
+
+def test_every_step_says_its_effect_and_what_cannot_be_known(stack: Path) -> None:
+    document = plan(stack)
+    for step, found in zip(document["steps"], document["forecast"]["steps"], strict=True):
+        assert step["effect"] in ("read", "reversible", "irreversible")
+        assert found["unknowable"]
+        assert found["rollback"]
+    assert "no change" not in json.dumps(document)
+
+
+def test_the_page_is_self_contained(stack: Path) -> None:
+    page = stack.with_name("plan.html")
+    done = cloudexit("plan", stack, "--facts", facts_of(stack), "--deadline", "30h", "--html", page)
+    assert done.returncode == 0, done.stderr
+    text = page.read_text()
+    assert "<script" not in text
+    assert not re.search(r"""(?:src|href)=|url\((?!#)|@import""", text)
+    assert "The data is out before the old home ends." in text
+    assert all(step_id in text for step_id in ("export.plaza-media", "prove.drift"))
+
+
+def test_names_of_others_do_not_become_markup(stack: Path) -> None:
+    folder = stack.parent / "<b>"
+    folder.mkdir()
+    for name in ("stack.yaml", "facts.yaml", "inventory"):
+        shutil.move(stack.with_name(name), folder / name)
+    page = folder / "plan.html"
+    assert cloudexit("plan", folder / "stack.yaml", "--html", page).returncode == 0
+    assert "<b>:" not in page.read_text()
+
+
+@pytest.mark.skipif(not shutil.which("chromium"), reason="chromium is not installed: apt-get install chromium")
+def test_a_browser_draws_the_page(tmp_path: Path) -> None:
+    fleet = CHECKOUT / "examples" / "fleet"
+    page, picture = tmp_path / "plan.html", tmp_path / "plan.png"
+    cloudexit("plan", fleet / "stack.yaml", "-i", fleet / "inventory", "--facts", fleet / "facts.yaml",
+              "--deadline", "30h", "--html", page)  # fmt: skip
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync"]
+    subprocess.run(
+        ["chromium", *flags, f"--user-data-dir={tmp_path / 'profile'}", "--window-size=1280,1200",
+         f"--screenshot={picture}", page.as_uri()],
+        capture_output=True, timeout=120, check=True,
+    )  # fmt: skip
+    dumped = subprocess.run(
+        ["chromium", *flags, f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", page.as_uri()],
+        capture_output=True, text=True, timeout=120, check=True,
+    ).stdout  # fmt: skip
+    assert picture.stat().st_size > 50_000
+    assert "the old home ends" in dumped
+    assert dumped.count('class="bar') > 10
