@@ -27,9 +27,9 @@ def estimated(step: Step, basis: Basis) -> Step:
 
 
 def _with_setup(step: Step, estimate: Estimate | None) -> Estimate | None:
-    """What the step takes beside its data; a time of the journal has it already."""
+    """What the step takes beside its data; a time of the journal and a probe have it already."""
     seconds = defaults.SETUP_SECONDS.get(step.kind)
-    if estimate is None or seconds is None or estimate.binding[0].ground is Ground.KNOWN:
+    if estimate is None or seconds is None or estimate.binding[0].figure in (step.id, "fetch"):
         return estimate
     setup = Limit("setup", seconds, defaults.SETUP_SPREAD, Ground.ASSUMED, defaults.DRILL, f"{seconds:g} s to set up")
     return Estimate(((setup,), *estimate.stretches))

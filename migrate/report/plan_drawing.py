@@ -15,7 +15,7 @@ ROW = 26
 TOP = 64
 BAR = 14
 MOST_TICKS = 12
-TICK_HOURS = (0.05, 0.1, 0.25, 0.5, 1, 2, 3, 6, 12, 24, 48, 96)
+TICK_HOURS = (1 / 120, 1 / 60, 0.05, 0.1, 0.25, 0.5, 1, 2, 3, 6, 12, 24, 48, 96)
 FAR = 3
 """A deadline so many times beyond the work is named at the edge, and does not squeeze the drawing."""
 ALIKE_APART = 3
@@ -81,7 +81,7 @@ def timeline(document: Mapping[str, Any]) -> str:
     if deadline and deadline <= FAR * longest:
         longest = max(longest, deadline)
     scale = (WIDTH - LEFT - RIGHT) / (longest * 1.02)
-    height = TOP + ROW * len(rows) + 20 + 16 * len(forecast["finishes"])
+    height = TOP + ROW * len(rows) + 52
     parts = [
         f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="timeline of the plan">',
         '<defs><pattern id="hatch" width="6" height="6" patternTransform="rotate(45)" patternUnits="userSpaceOnUse">'

@@ -277,7 +277,9 @@ def _formula(steps: Sequence[Step], *, verbose: bool) -> str:
     estimate = max((s.estimate for s in steps if s.estimate), key=lambda e: e.seconds, default=None)
     if estimate is None:
         return "[yellow]size not known[/]"
-    return escape(f"{estimate.formula}  [{estimate.source}]" if verbose else estimate.formula)
+    if not verbose:
+        return escape(estimate.formula)
+    return escape(f"{steps[0].title}\n{estimate.formula}  [{estimate.source}]")
 
 
 def _show_archived(console: Console, forecast: Forecast) -> None:

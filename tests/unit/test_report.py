@@ -2,6 +2,7 @@
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,10 @@ from rich.console import Console
 from migrate.journal import Event, Journal, Run
 from migrate.plan import Effect, Phase, Plan, Step
 from migrate.report.document import run_report
+from migrate.report.plan_view import show_forecast
 from migrate.report.status import is_held, run_status, show_status
-from migrate.report.terminal import duration, show_plan, show_report, size
+from migrate.report.terminal import duration, show_report, size
+from tests.plan_cases import PLANS, read_case
 
 STEPS = (
     Step("preflight.hosts", Phase.PREFLIGHT, "preflight.hosts", "hosts", Effect.READ),
@@ -108,10 +111,11 @@ def test_the_page_shows_every_step_and_the_verdict(journal: Journal) -> None:
     assert "\x1b" not in text
 
 
-def test_markup_in_what_the_world_says_is_shown_as_it_is(journal: Journal) -> None:
+def test_markup_in_what_the_world_says_is_shown_as_it_is() -> None:
     page = io.StringIO()
-    plan = Plan("s", "i", (Step("a", Phase.START, "k", "[red]title[/]", Effect.READ),))
-    show_plan(Console(file=page, width=140), plan)
+    case = read_case(PLANS / "empty_bucket.yaml")
+    steps = tuple(replace(step, title="[red]title[/]") for step in case.plan.steps)
+    show_forecast(Console(file=page, width=200), replace(case.plan, steps=steps), case.forecast, verbose=True)
     assert "[red]title[/]" in page.getvalue()
 
 
