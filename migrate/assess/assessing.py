@@ -109,16 +109,16 @@ def _reasons(
     if totals.unanswered:
         services = sorted({finding.resource.service for finding in findings if finding.unanswered})
         where = " in the manifest" if stack else ", for there is no manifest"
-        yield f"{totals.unanswered} captive without an answer{where}: {', '.join(services)}"
+        yield f"{totals.unanswered:,} captive without an answer{where}: {', '.join(services)}"
     denied = sum(u.reason is Blindness.NOT_ALLOWED for u in unseen)
     if denied:
-        yield f"not allowed to look in {denied} places: what is there is not known"
+        yield f"not allowed to look in {denied:,} places: what is there is not known"
     silent = silent_regions(unseen)
     if silent:
         yield f"no answer from {', '.join(silent)}: what is there is not known"
     unclear = sum(u.reason is Blindness.NOT_UNDERSTOOD for u in unseen)
     if unclear:
-        yield f"{unclear} questions were answered with an error of the service"
+        yield f"{unclear:,} questions were answered with an error of the service"
     if not (faults or unseen or totals.unanswered):
         captive = f"{totals.captive} captive, each with an answer" if totals.captive else "nothing is captive"
         yield f"everything was seen; {captive}"

@@ -84,7 +84,7 @@ def _show_captive(console: Console, findings: Sequence[Finding], *, verbose: boo
         alike = list(group)
         one = alike[0]
         mark = "[red]✗[/]" if one.unanswered else "[green]✓[/]"
-        title = f"{one.resource.service} {one.resource.kind}" + (f" ×{len(alike)}" if len(alike) > 1 else "")
+        title = f"{one.resource.service} {one.resource.kind}" + (f" ×{len(alike):,}" if len(alike) > 1 else "")
         console.print(f" {mark} [bold]{escape(title)}[/]  {escape(_names(alike, verbose=verbose))}", highlight=False)
         _say(console, one.why, indent=4)
         if one.answer:
@@ -104,7 +104,7 @@ def _names(findings: Iterable[Finding], *, verbose: bool) -> str:
     names = [_named(finding) for finding in findings]
     shown = names if verbose else names[:NAMED]
     more = len(names) - len(shown)
-    return ", ".join(shown) + (f", and {more} more" if more else "")
+    return ", ".join(shown) + (f", and {more:,} more" if more else "")
 
 
 def _named(finding: Finding) -> str:
@@ -145,7 +145,7 @@ def _show_first_hour(console: Console, found: Assessment) -> None:
 
 def _places(deed: Deed) -> str:
     more = len(deed.where) - NAMED
-    return ", ".join(deed.where[:NAMED]) + (f", and {more} more" if more > 0 else "")
+    return ", ".join(deed.where[:NAMED]) + (f", and {more:,} more" if more > 0 else "")
 
 
 def _show_leaks(console: Console, found: Assessment) -> None:
@@ -227,7 +227,7 @@ def _show_others(console: Console, findings: Sequence[Finding], *, verbose: bool
         for _, group in groupby(of_hold, key=_sort):
             alike = list(group)
             one = alike[0]
-            kind = f"{one.resource.kind} ×{len(alike)}" if len(alike) > 1 else one.resource.kind
+            kind = f"{one.resource.kind} ×{len(alike):,}" if len(alike) > 1 else one.resource.kind
             cells = [one.resource.service, kind, _names(alike, verbose=verbose), one.instead, hours(one.lead_hours)]
             table.add_row(*map(Text, [*cells, *([one.first] if verbose else [])]))
         console.print(table)
@@ -242,7 +242,7 @@ def _show_unseen(console: Console, unseen: Sequence[Unseen], *, verbose: bool) -
         alike = list(group)
         places = list(dict.fromkeys(f"{u.about or u.service} in {u.region}" for u in alike))
         shown = places if verbose else places[:NAMED]
-        more = f", and {len(places) - len(shown)} more" if len(places) > len(shown) else ""
+        more = f", and {len(places) - len(shown):,} more" if len(places) > len(shown) else ""
         console.print(f" [yellow]?[/] {reason}: [bold]{action}[/]  {escape(', '.join(shown))}{more}", highlight=False)
         if verbose:
             _say(console, said, indent=4, style="dim")
