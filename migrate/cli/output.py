@@ -1,6 +1,7 @@
 """Where results and prose go: one JSON document or a page on standard output, everything else on standard error."""
 
 import json
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ PIPE_COLUMNS = 132
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="More detail.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only the result.")]
+
+STRAY_BYTES = re.compile("[\\ud800-\\udfff]")
 
 
 @dataclass(frozen=True)
@@ -36,5 +39,8 @@ class Output:
         self.prose.print(text, highlight=False, soft_wrap=True)
 
     def document(self, document: Mapping[str, Any]) -> None:
-        sys.stdout.write(json.dumps(document, indent=1, ensure_ascii=False, default=str) + "\n")
+        text = json.dumps(document, indent=1, ensure_ascii=False, default=str)
+        if not text.isascii() and STRAY_BYTES.search(text):  # no UTF-8 holds a name that is none
+            text = json.dumps(document, indent=1, ensure_ascii=True, default=str)
+        sys.stdout.write(text + "\n")
         sys.stdout.flush()

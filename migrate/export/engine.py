@@ -43,7 +43,7 @@ from migrate.export.results import ExportResult
 from migrate.export.scope import ExportOptions, Order, chooser
 from migrate.export.settings import Settings, ask_settings
 from migrate.export.source import Entry, ObjectSource
-from migrate.export.sums import sums_present, write_sums
+from migrate.export.sums import SUMS_HOLD, SUMS_STATE, sums_present, write_sums
 from migrate.export.thawing import Asked, StaysFrozen, Thawed, Thawing, ThawNews
 from migrate.export.tree import Tree
 
@@ -90,13 +90,16 @@ def export_bucket(
     UsageProblem are retriable as they stand: what is in the ledger is not fetched again.
     """
     make_dest(dest)
-    with exclusive(dest), Tree(dest) as tree:
-        tree.prepare()
-        with Ledger.open(dest, Mode.WRITE) as ledger:
-            binding = check_binding(ledger, source, prefix, options)
-            run = _Run(source, prefix, options, ledger, tree, on_progress, cancel or threading.Event(), binding)
-            run.inventory = inventory
-            return run.carry_out(make_lanes)
+    try:
+        with exclusive(dest), Tree(dest) as tree:
+            tree.prepare()
+            with Ledger.open(dest, Mode.WRITE) as ledger:
+                binding = check_binding(ledger, source, prefix, options)
+                run = _Run(source, prefix, options, ledger, tree, on_progress, cancel or threading.Event(), binding)
+                run.inventory = inventory
+                return run.carry_out(make_lanes)
+    except (OSError, sqlite3.OperationalError) as problem:
+        raise explained(problem, dest) from problem
 
 
 class _Run:
@@ -135,6 +138,9 @@ class _Run:
         self._reported_at = 0.0
         told = {"source": source.where, "prefix": prefix, **options.as_document()}
         self._record = Recording(ledger, tree, told)
+        # Until this run has ended, nobody knows whether the sums still hold: it may be killed.
+        self._sums_hold = ledger.archive_value(SUMS_STATE) == SUMS_HOLD
+        ledger.set_archive_value(SUMS_STATE, f"run {self._record.number} has not ended")
         self._wanted = chooser(options.include, options.exclude)
         self._intake = Intake(ledger, tree, self._wanted, options)
         self._account = Account(ledger, self._intake.tally, self._clock)
@@ -209,7 +215,7 @@ class _Run:
             raise
         except (OSError, sqlite3.OperationalError) as problem:
             why = str(problem)
-            raise explained(problem, self._tree.dest) from problem
+            raise
         except CloudexitError as problem:
             why = problem.what
             raise
@@ -249,6 +255,8 @@ class _Run:
         for row in filed:
             if row.id in self._outstanding:
                 self._placement.expect(row)
+        if any(row.path is not None for row in filed):
+            self._record.commit()  # new bytes may come under an old name only when the row no longer vouches for them
         if fitting:
             lanes.submit(Batch(tuple(fitting)))
         return True
@@ -380,9 +388,10 @@ class _Run:
         self._drain()
         self._record.commit()
         sweep(self._tree, self._ledger)
-        changed = any(self._account.settled.values()) or self._account.pruned.objects
-        if changed or not sums_present(self._tree.dest):
+        changed = any(self._account.settled.values()) or self._account.pruned.objects or self._intake.tally.altered
+        if changed or not self._sums_hold or not sums_present(self._tree.dest):
             write_sums(self._ledger, self._tree)
+        self._ledger.set_archive_value(SUMS_STATE, SUMS_HOLD)
         result = self._account.result(self._position)
         outcome = "complete" if result.complete else "incomplete"
         self._record.end(outcome, result)

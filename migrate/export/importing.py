@@ -15,7 +15,7 @@ from tenacity import Retrying, retry_if_exception_type, sleep_using_event, stop_
 from migrate.errors import Interrupted
 from migrate.export.ledger import Ledger, Mode, Row, State
 from migrate.export.results import Difference, ImportResult
-from migrate.export.source import ObjectMissing, ObjectProblem, ObjectSink, SlowDown, TransferBroken, Upload
+from migrate.export.source import Entry, ObjectMissing, ObjectProblem, ObjectSink, SlowDown, TransferBroken, Upload
 from migrate.export.tree import PathBlocked, Tree
 from migrate.export.verification import MIB, even_parts
 
@@ -133,20 +133,39 @@ class _Writer:
         self._cancel = cancel
 
     def write_key(self, rows: list[Row]) -> list[_Report]:
-        latest = rows[-1]
         try:
-            there = self._compare(latest)
-            if there is not None:
-                return [_Report(row, there.fate, there.why) for row in rows]
-            return [self._write(row) for row in rows]
+            if len(rows) > 1 or rows[0].delete_marker:
+                return self._write_history(rows)
+            return [self._compare(rows[0]) or self._write(rows[0])]
         except ObjectProblem as problem:
             return [_Report(row, _Fate.FAILED, problem.detail) for row in rows]
+
+    def _write_history(self, rows: list[Row]) -> list[_Report]:
+        """All versions of a key, after those of them that the target holds already."""
+        held = self._history(self._prefix + rows[0].key)
+        if len(held) > len(rows):
+            held = held[-len(rows) :]
+        if all(_is_same(entry, row) for entry, row in zip(held, rows, strict=False)):
+            there = [_Report(row, _Fate.UNCHANGED) for row in rows[: len(held)]]
+            return there + [self._write(row) for row in rows[len(held) :]]
+        if self._replace:
+            return [self._write(row) for row in rows]
+        why = f"{self._sink.where} holds other versions of {rows[0].key!r}; --replace writes these after them"
+        return [_Report(row, _Fate.CONFLICT, why) for row in rows]
+
+    def _history(self, key: str) -> list[Entry]:
+        """What the target holds of a key, oldest first."""
+        newest_first = []
+        for entry in itertools.chain.from_iterable(self._sink.pages(key, versions=True)):
+            if entry.key != key:
+                break  # a listing shows the key itself before those that begin with it
+            newest_first.append(entry)
+        newest_first.reverse()  # within a second, only the listing tells which was first
+        return sorted(newest_first, key=lambda entry: (entry.is_latest, entry.last_modified))
 
     def _compare(self, row: Row) -> _Report | None:
         """Whether the target holds the key already; None where it is to be written."""
         key = self._prefix + row.key
-        if row.delete_marker:
-            return None
         try:
             facts = self._retrying()(self._sink.head, key, version_id="")
         except ObjectMissing:
@@ -193,6 +212,12 @@ class _Writer:
             sleep=sleep_using_event(self._cancel),
             reraise=True,
         )
+
+
+def _is_same(entry: Entry, row: Row) -> bool:
+    if entry.delete_marker or row.delete_marker:
+        return entry.delete_marker == row.delete_marker
+    return entry.size == row.size and entry.etag in (row.etag, row.md5)
 
 
 def _parts(row: Row) -> tuple[int, ...]:

@@ -75,6 +75,7 @@ class IntakeTally:
     queued: int = 0
     queued_bytes: int = 0
     archived_class: int = 0
+    altered: int = 0
 
 
 class Intake:
@@ -131,12 +132,27 @@ class Intake:
                 f" WHERE state IN ('listed', 'archived') AND delete_marker = 0 ORDER BY {ORDERS[order]}"
             )
         self._connection.create_function("wanted", 1, lambda key: self._wanted(key_text(key)), deterministic=True)
+        self._doubt_the_replaced()
         vanished = self._connection.execute(
-            "UPDATE objects SET state = 'gone', reason = 'the source no longer lists it', settled_at = ?"
+            "UPDATE objects SET state = 'gone', reason = 'the source no longer lists it', settled_at = ?,"
+            " is_latest = is_latest AND version_id = ''"
             " WHERE id NOT IN (SELECT id FROM temp.seen) AND state <> 'gone' AND wanted(key)",
             (utc_now(),),
         )
+        self.tally.altered += vanished.rowcount
         return vanished.rowcount
+
+    def _doubt_the_replaced(self) -> None:
+        """Of objects that changed, were to be fetched again, and vanished: a killed run may have put the newer bytes in
+        place and not have written down whose they are."""
+        doubtful = self._connection.execute(
+            "SELECT id, path, digest FROM objects"
+            " WHERE id NOT IN (SELECT id FROM temp.seen) AND state = 'listed' AND path IS NOT NULL AND wanted(key)"
+        ).fetchall()
+        unknown = [(identifier,) for identifier, path, digest in doubtful if self._tree.digest(path) != digest]
+        self._connection.executemany(
+            "UPDATE objects SET path = NULL, stored_size = NULL, digest = NULL, md5 = NULL WHERE id = ?", unknown
+        )
 
     def _needs_work(self, identifier: int, key: bytes, entry: Entry, row: Known | None) -> bool:
         """Takes note of one object; whether its bytes must be fetched."""
@@ -149,6 +165,7 @@ class Intake:
             self._change(entry, row)
             return not entry.delete_marker
         if (settled, entry.is_latest, entry.storage_class) != (row.state, bool(row.is_latest), row.storage_class):
+            self.tally.altered += 1
             self._otherwise.append((settled.value, entry.is_latest, entry.storage_class, row.id))
         if entry.delete_marker:
             self.tally.markers += 1
@@ -167,6 +184,7 @@ class Intake:
 
     def _change(self, entry: Entry, row: Known) -> None:
         state = self._first_state(entry)
+        self.tally.altered += 1
         self._rename_for_latest(entry, row)
         fields = (entry.is_latest, entry.delete_marker, state.value, entry.size, entry.etag, entry.last_modified)
         settled_at = utc_now() if entry.delete_marker else None
@@ -247,8 +265,15 @@ class Intake:
                 self._move(identifier, safe_path(folder), odd_path(folder))
 
     def _move(self, identifier: int, old: str, new: str) -> str | None:
+        """Moves an object's own bytes and no others; returns where they lie.
+
+        A run that was killed between renaming and committing may have moved them already, and put others at `old`.
+        """
+        self.tally.altered += 1
+        digest = self._connection.execute("SELECT digest FROM objects WHERE id = ?", (identifier,)).fetchone()[0]
         try:
-            moved = self._tree.move(old, new)
+            there = digest is not None and self._tree.digest(old) == digest
+            moved = self._tree.move(old, new) if there else digest is not None and self._tree.digest(new) == digest
         except PathBlocked:
             moved = False
         self._connection.execute("UPDATE objects SET path = ? WHERE id = ?", (new if moved else None, identifier))

@@ -147,6 +147,8 @@ class Ledger:
             ledger = cls(_connect(path, mode), path, mode)
             ledger._check_schema()
         except sqlite3.DatabaseError as problem:
+            if "disk is full" in str(problem):
+                raise
             raise UsageProblem(
                 f"the ledger cannot be opened: {problem}",
                 where=str(path),

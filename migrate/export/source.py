@@ -182,6 +182,10 @@ class ObjectSink(Protocol):
         """As of an ObjectSource: to read back what was written. Raises ObjectProblem."""
         ...
 
+    def pages(self, prefix: str, *, versions: bool) -> Iterator[tuple[Entry, ...]]:
+        """As of an ObjectSource: what is there already."""
+        ...
+
     def write(self, upload: Upload, content: BinaryIO) -> str:
         """Writes the object and returns the ETag (no quotes) that the store gave it.
 

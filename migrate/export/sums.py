@@ -8,6 +8,9 @@ from migrate.export.ledger import Ledger
 from migrate.export.tree import Tree
 
 SPOOLED = "sums"
+# A value of the ledger's archive table.
+SUMS_STATE = "sums"
+SUMS_HOLD = "hold"
 
 
 def sums_line(digest: str, path: str) -> bytes:

@@ -52,8 +52,10 @@ class _Count:
 
     def take_known(self, entries: list[Entry], connection: sqlite3.Connection, tree: Tree) -> None:
         known = known_rows(connection, [key_bytes(entry.key) for entry in entries])
-        for entry in entries:
+        for entry in dict.fromkeys(entries):
             row = known.get((key_bytes(entry.key), entry.version_id))
+            if row is not None and row.was_seen:
+                continue
             if row is not None and row.state != "gone":
                 self.recognised += 1
             settled = row is not None and unchanged(entry, row) and was_settled(row, self._options)
@@ -62,6 +64,8 @@ class _Count:
                 self.skipped += 1
             else:
                 self.take_new(entry)
+        seen = [(row.id,) for row in known.values()]
+        connection.executemany("INSERT OR IGNORE INTO temp.seen (id) VALUES (?)", seen)
 
     def take_new(self, entry: Entry) -> None:
         self.listed += 1

@@ -2,6 +2,7 @@
 
 import ctypes
 import errno
+import hashlib
 import os
 import stat
 from collections import OrderedDict
@@ -168,6 +169,14 @@ class Tree:
         except (FileNotFoundError, PathBlocked):
             return None
         return status.st_size if stat.S_ISREG(status.st_mode) else None
+
+    def digest(self, path: str) -> str | None:
+        """SHA-256, hexadecimal, of the regular file at `path`; None where there is none, or it cannot be read."""
+        try:
+            with self.open_file(path) as stream:
+                return hashlib.file_digest(stream, "sha256").hexdigest()  # type: ignore[arg-type]
+        except (OSError, PathBlocked):
+            return None
 
     def open_file(self, path: str) -> BinaryIO:
         """Opens a stored file for reading. Raises OSError or PathBlocked."""

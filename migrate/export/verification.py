@@ -18,6 +18,7 @@ from migrate.export.source import ObjectFacts
 MD5_ETAG = re.compile(r"[0-9a-f]{32}")
 MULTIPART_ETAG = re.compile(r"([0-9a-f]{32})-([1-9][0-9]{0,4})")
 CHECKSUM_HEADER = "x-amz-checksum-"
+PART_COUNT = re.compile("[1-9][0-9]{0,4}")
 MIB = 1024 * 1024
 # Part sizes in bytes that uploaders use by default; tried where the store does not tell the real ones.
 COMMON_PART_SIZES = tuple(mib * MIB for mib in (8, 5, 16, 10, 15, 32, 64, 100, 128, 25, 20, 50, 256, 512, 1024))
@@ -102,7 +103,7 @@ def _checksum_statements(headers: Mapping[str, str]) -> Iterator[Statement]:
         if not value:
             continue
         plain, dash, count = value.rpartition("-")
-        if dash and count.isdigit():
+        if dash and PART_COUNT.fullmatch(count):
             yield Statement(f"composite-{algorithm}", plain, algorithm, int(count))
         elif declared != "COMPOSITE":
             yield Statement(algorithm, value, algorithm)

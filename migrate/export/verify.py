@@ -158,8 +158,8 @@ def _mark(dest: Path, findings: list[_Finding]) -> None:
         ledger.transaction(),
     ):
         ledger.connection.executemany(
-            "UPDATE objects SET state = 'quarantined', proof = NULL, reason = ?, evidence = ?, settled_at = ?"
-            " WHERE id = ? AND digest = ? AND state <> 'gone'",
+            "UPDATE objects SET state = CASE state WHEN 'gone' THEN 'gone' ELSE 'quarantined' END, proof = NULL,"
+            " reason = ?, evidence = ?, settled_at = ? WHERE id = ? AND digest = ?",
             [
                 (
                     f"damaged in the archive: {finding.what}",

@@ -425,3 +425,23 @@ def test_the_store_s_own_count(server: Server, monkeypatch: pytest.MonkeyPatch) 
         assert (count.objects, count.who) == (7, "CloudWatch's NumberOfObjects")
     else:
         assert S3Source(client, "one").own_count() == "the store tells no count of its own"
+
+
+def test_import_brings_every_version_and_goes_on_where_it_stopped(server: Server, tmp_path: Path) -> None:
+    if not server.versions:
+        pytest.skip("this server keeps no versions")
+    old = MemoryBucket("old", versioned=True)
+    for content in (b"one", b"two", b"three"):
+        old.put("history/k", content)
+    old.remove("history/k")
+    export_bucket(old, "", tmp_path, ExportOptions(workers=2, versions=True))
+    sink = server.bucket("old")
+    prefix = "brought/"
+    first = old.objects["history/k"][0]
+    sink.write(Upload(f"{prefix}history/k", 3, md5(b"one"), {}, {}, {}, ()), io.BytesIO(first.data))
+    result = import_archive(tmp_path, sink, prefix)
+    assert (result.unchanged, result.written, result.complete) == (1, 3, True)
+    again = import_archive(tmp_path, sink, prefix)
+    assert (again.unchanged, again.written, again.complete) == (4, 0, True)
+    sink.write(Upload(f"{prefix}history/k", 5, md5(b"other"), {}, {}, {}, ()), io.BytesIO(b"other"))
+    assert import_archive(tmp_path, sink, prefix).conflicts == 4

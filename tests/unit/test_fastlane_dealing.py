@@ -12,7 +12,9 @@ import pytest
 from migrate.adapters.fastlane import lanes as fastlanes
 from migrate.adapters.fastlane.fetching import LARGE_BYTES
 from migrate.adapters.fastlane.lanes import FastLanes, chunks, surroundings
+from migrate.adapters.fastlane.messages import Refusal
 from migrate.adapters.fastlane.signing import Credentials, Endpoint
+from migrate.adapters.fastlane.worker import attempt
 from migrate.export.lanes import Batch, Ending, Halted, LaneSetting, Outcome, Outcomes, Work
 from migrate.export.pace import Pace
 from migrate.export.tree import Tree
@@ -180,3 +182,10 @@ def test_a_disk_that_cannot_be_synced_ends_the_run(store: Store, tree: Tree, mon
         assert isinstance(found.problem, OSError)
     finally:
         engine.lanes.stop()
+
+
+def test_a_bug_of_the_fast_lane_costs_no_object() -> None:
+    def bug(given: str) -> Outcome:
+        raise ValueError(f"no number: {given}")
+
+    assert attempt(bug, "x", work(1)) == Refusal(1, "a bug of the fast lane: ValueError: no number: x")

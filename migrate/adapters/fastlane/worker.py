@@ -85,11 +85,13 @@ class Worker:
 
 
 def attempt(what: Callable[[Given], Made], given: Given, work: Work) -> Made | Refusal:
-    """What came of it, or why the careful lane must do it."""
+    """What came of it, or why the careful lane must do it. A bug here must not cost an object either."""
     try:
         return what(given)
     except Unfit as unfit:
         return Refusal(work.id, str(unfit), time.monotonic() if unfit.slow_down else None)
+    except Exception as bug:  # noqa: BLE001  the careful lane asks again; what it meets too, the engine raises
+        return Refusal(work.id, f"a bug of the fast lane: {type(bug).__name__}: {bug}")
 
 
 def main() -> None:
