@@ -59,7 +59,7 @@ class Basis:
         """What is known of a bucket: the facts, or what the journal says that an export of it found."""
         said = self.facts.buckets.get(name)
         known = self.history.steps.get(("export.bucket", name))
-        if said is not None or known is None or known.bytes is None or known.objects is None:
+        if said is not None or known is None or not known.tells_sizes or known.bytes is None or known.objects is None:
             return said
         return BucketFacts(
             objects=known.objects, bytes=known.bytes, ground=Ground.KNOWN, source=known.source, at=known.at
@@ -71,7 +71,7 @@ class Basis:
         if said is not None:
             return _database_sizes(said)
         known = self.history.steps.get(("restore.dump", name))
-        if known is None or known.bytes is None:
+        if known is None or not known.tells_sizes or known.bytes is None:
             return None
         size = known.bytes * defaults.DATABASE_OVER_DUMP
         return known.bytes, Figure("database", size, Ground.ASSUMED, f"3 times the dump; {known.source}")

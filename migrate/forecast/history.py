@@ -21,6 +21,9 @@ class Known:
     bytes: int | None = None
     objects: int | None = None
     hosts: int | None = None
+    tells_sizes: bool = True
+    """Whether bytes and objects are those of the real thing: not of a drill, whose old home may be its own, and not of
+    a run that went on where another had stopped."""
 
     @property
     def source(self) -> str:
@@ -71,6 +74,7 @@ def _known(run: Run, record: Record, hosts: int | None) -> Known:
     return Known(
         seconds=record.seconds or 0.0, run=run.id, command=run.command, at=record.at,
         bytes=_whole(record.detail.get("bytes")), objects=_whole(objects), hosts=hosts,
+        tells_sizes=run.command != "rehearse" and not record.detail.get("skipped"),
     )  # fmt: skip
 
 

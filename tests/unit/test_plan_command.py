@@ -148,21 +148,33 @@ def test_a_kept_plan_is_not_stale_for_other_times(stack: Path) -> None:
     assert "the plan is stale" not in run.stderr
 
 
-def test_times_of_an_earlier_run_are_known_and_named(stack: Path) -> None:
-    known = plan(stack)
-    made = Plan.from_document(known, "plan")
+@pytest.mark.parametrize(
+    ("command", "skipped", "seconds", "named"),
+    [
+        ("run", 0, 11.0, "run 1, cloudexit run"),
+        ("run", 2000, None, "run 1, cloudexit run"),
+        ("rehearse", 0, None, "run 1, drill on disposable hosts"),
+    ],
+    ids=["whole", "went on where another stopped", "a drill, whose old home may be its own"],
+)
+def test_times_of_an_earlier_run_are_known_and_its_sizes_where_they_are_the_real_ones(
+    stack: Path, command: str, skipped: int, seconds: float | None, named: str
+) -> None:
+    made = Plan.from_document(plan(stack), "plan")
     folder = stack.with_name(".cloudexit")
     folder.mkdir()
     journal = Journal(folder / "journal.sqlite")
-    run = journal.begin_or_resume("rehearse", made.digest, made.as_document())
+    run = journal.begin_or_resume(command, made.digest, made.as_document())
     journal.write(run, "preflight.hosts", Event.DONE, {"hosts": 3}, 2.0)
     journal.write(run, "provision.hosts", Event.DONE, {}, 44.0)
-    journal.write(run, "export.plaza-media", Event.DONE, {"verified": 2500, "bytes": 30_000_000}, 11.0)
+    fetched = {"verified": 2500, "skipped": skipped, "bytes": 30_000_000}
+    journal.write(run, "export.plaza-media", Event.DONE, fetched, 11.0)
     journal.close()
     steps = {step["id"]: step["estimate"] for step in plan(stack)["steps"]}
     assert (steps["provision.hosts"]["ground"], steps["provision.hosts"]["seconds"]) == ("known", 44.0)
-    assert "run 1, drill on disposable hosts" in steps["provision.hosts"]["source"]
-    assert (steps["export.plaza-media"]["ground"], steps["export.plaza-media"]["seconds"]) == ("known", 11.0)
+    assert named in steps["provision.hosts"]["source"]
+    export = steps["export.plaza-media"]
+    assert (export and (export["ground"], export["seconds"])) == (seconds and ("known", seconds))
     assert steps["export.plaza-backups"] is None
 
 
