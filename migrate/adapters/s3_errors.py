@@ -52,6 +52,17 @@ def session_problem(problem: Exception) -> CloudexitError:
     )
 
 
+NO_CREDENTIALS = (
+    bad.NoCredentialsError,
+    bad.PartialCredentialsError,
+    bad.CredentialRetrievalError,
+    bad.TokenRetrievalError,
+    bad.UnauthorizedSSOTokenError,
+    bad.SSOTokenLoadError,
+    bad.NoAuthTokenError,
+)
+
+
 def bucket_problem(problem: Exception, where: str) -> CloudexitError:
     """Why a bucket as a whole cannot be listed."""
     if isinstance(problem, bad.ClientError):
@@ -65,16 +76,7 @@ def bucket_problem(problem: Exception, where: str) -> CloudexitError:
 
 
 def _credentials_problem(problem: Exception, where: str) -> OutsideProblem | None:
-    lacking = (
-        bad.NoCredentialsError,
-        bad.PartialCredentialsError,
-        bad.CredentialRetrievalError,
-        bad.TokenRetrievalError,
-        bad.UnauthorizedSSOTokenError,
-        bad.SSOTokenLoadError,
-        bad.NoAuthTokenError,
-    )
-    if isinstance(problem, lacking):
+    if isinstance(problem, NO_CREDENTIALS):
         return Refused(f"no usable credentials: {problem}", where=where, expected="credentials", hint=CREDENTIALS_HINT)
     return None
 

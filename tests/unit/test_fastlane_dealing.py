@@ -3,16 +3,19 @@
 import os
 import queue
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from migrate.adapters.fastlane import lanes as fastlanes
 from migrate.adapters.fastlane.fetching import LARGE_BYTES
 from migrate.adapters.fastlane.lanes import FastLanes, chunks, surroundings
-from migrate.adapters.fastlane.messages import Refusal
+from migrate.adapters.fastlane.messages import Channel, ChannelEnded, Refusal, Setup
 from migrate.adapters.fastlane.signing import Credentials, Endpoint
 from migrate.adapters.fastlane.worker import attempt
 from migrate.export.lanes import Batch, Ending, Halted, LaneSetting, Outcome, Outcomes, Work
@@ -189,3 +192,21 @@ def test_a_bug_of_the_fast_lane_costs_no_object() -> None:
         raise ValueError(f"no number: {given}")
 
     assert attempt(bug, "x", work(1)) == Refusal(1, "a bug of the fast lane: ValueError: no number: x")
+
+
+def test_a_thread_that_dies_takes_its_process_with_it(tmp_path: Path) -> None:
+    """Or the engine would wait for ever for what the thread had in hand."""
+    ours, theirs = socket.socketpair()
+    spool = os.open(tmp_path, os.O_RDONLY)
+    command = [sys.executable, "-m", fastlanes.MODULE, str(theirs.fileno())]
+    with theirs:
+        process = subprocess.Popen(command, pass_fds=(theirs.fileno(), spool), stderr=subprocess.PIPE)
+    channel = Channel(ours)
+    channel.send(Setup(Endpoint(False, "127.0.0.1", 9, "h", "/b/", ""), None, spool))
+    channel.send((cast(Work, "no work at all"),))
+    with pytest.raises(ChannelEnded):
+        channel.receive()
+    assert b"AttributeError" in process.communicate(timeout=PATIENCE_SECONDS)[1]
+    assert process.returncode == 1
+    channel.close()
+    os.close(spool)

@@ -3,7 +3,7 @@
 import botocore.exceptions as bad
 from botocore.parsers import ResponseParserError
 
-from migrate.adapters.s3_errors import BAD_CREDENTIALS, THROTTLED
+from migrate.adapters.s3_errors import BAD_CREDENTIALS, NO_CREDENTIALS, THROTTLED
 from migrate.assess.observed import Blindness
 from migrate.errors import OutsideProblem, Refused, Unreachable
 
@@ -33,15 +33,6 @@ PUT_OFF = THROTTLED | {
     "TooManyRequestsException",
 }
 """Too many calls: the same one later may do."""
-NO_CREDENTIALS = (
-    bad.NoCredentialsError,
-    bad.PartialCredentialsError,
-    bad.CredentialRetrievalError,
-    bad.TokenRetrievalError,
-    bad.UnauthorizedSSOTokenError,
-    bad.SSOTokenLoadError,
-    bad.NoAuthTokenError,
-)
 SILENCE = (bad.HTTPClientError, bad.ConnectionError, bad.IncompleteReadError, bad.ResponseStreamingError)
 PROBLEMS = (bad.ClientError, bad.BotoCoreError, ResponseParserError)
 """Everything that the library raises for a call."""

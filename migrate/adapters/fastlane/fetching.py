@@ -69,7 +69,7 @@ class Fetching:
         connection = self._free.pop()
         try:
             connection.send(self._bench.requests.write("GET", work.key, version_query(work)))
-        except Unfit:
+        except BaseException:
             self._free.append(connection)
             raise
         return Asked(work, connection)

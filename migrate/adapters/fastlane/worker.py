@@ -3,7 +3,6 @@
 From the parent come Setup (once, first), Credentials, Pause, and chunks of Work; back go lists of Outcome and Refusal.
 """
 
-import contextlib
 import gc
 import os
 import queue
@@ -12,6 +11,7 @@ import ssl
 import sys
 import threading
 import time
+import traceback
 from collections import deque
 from collections.abc import Callable, Iterator
 from typing import TypeVar, cast
@@ -61,9 +61,15 @@ class Worker:
             threading.Thread(target=self._run, args=(fetcher,), daemon=True).start()
 
     def _run(self, fetcher: Fetching) -> None:
-        with contextlib.suppress(ChannelEnded):  # the main thread hears of it too, and ends the process
+        """A thread that dies takes the process with it: the engine then has its work done elsewhere."""
+        try:
             while True:
                 self._channel.send(list(self._results(fetcher, self._chunks.get())))
+        except ChannelEnded:
+            os._exit(0)
+        except BaseException:  # noqa: BLE001  a thread has nobody above it but the process
+            traceback.print_exc()
+            os._exit(1)
 
     def _results(self, fetcher: Fetching, chunk: tuple[Work, ...]) -> Iterator[Outcome | Refusal]:
         asked: deque[Asked] = deque()
@@ -74,14 +80,18 @@ class Worker:
                 yield attempt(self._large.fetch, work, work)
                 continue
             if not fetcher.has_room:
-                yield attempt(fetcher.take, asked[0], asked.popleft().work)
+                yield taken(fetcher, asked.popleft())
             begun = attempt(fetcher.ask, work, work)
             if isinstance(begun, Asked):
                 asked.append(begun)
             else:
                 yield begun
         while asked:
-            yield attempt(fetcher.take, asked[0], asked.popleft().work)
+            yield taken(fetcher, asked.popleft())
+
+
+def taken(fetcher: Fetching, asked: Asked) -> Outcome | Refusal:
+    return attempt(fetcher.take, asked, asked.work)
 
 
 def attempt(what: Callable[[Given], Made], given: Given, work: Work) -> Made | Refusal:
