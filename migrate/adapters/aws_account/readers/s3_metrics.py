@@ -34,18 +34,25 @@ CLASSES = {
     "IntelligentTieringAAStorage": "INTELLIGENT_TIERING_ARCHIVE",
     "IntelligentTieringDAAStorage": "INTELLIGENT_TIERING_ARCHIVE",
 }
-"""Value of the dimension StorageType -> storage class; what is not here is the store's own overhead.
+"""Value of the dimension StorageType -> storage class; a class that is not here goes by the dimension's own name.
 
 Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/metrics-dimensions.html"""
+STORES_OWN = ("Overhead", "StagingStorage")
+"""Ends of the dimension's values for what is the store's own."""
 COUNT, BYTES = "NumberOfObjects", "BucketSizeBytes"
+TOLD = ("Complete", "PartialData")
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """Bytes by storage class, and objects; current and old versions and unfinished uploads together."""
+    """Bytes by storage class, and objects; current and old versions and unfinished uploads together.
 
-    bytes_by_class: Mapping[str, int]
-    objects: int
+    None where the metrics do not say."""
+
+    bytes_by_class: Mapping[str, int] | None
+    objects: int | None
+    at: str = ""
+    """When the newest of the values was taken, ISO 8601."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +62,36 @@ class _Series:
     storage_type: str
 
 
+@dataclass(frozen=True)
+class _Value:
+    value: int
+    at: datetime
+
+
 def bucket_sizes(look: Look, region: str) -> dict[str, Sizes]:
-    """Newest values of every bucket of a region; buckets without any are left out. What is not seen is noted."""
+    """Newest values of every bucket of a region; buckets without any are left out. What is not seen is noted.
+
+    A bucket of which one value was refused is left out whole: what remains would be too small."""
+    series = _series(look, region)
+    newest, refused = _newest(look, region, series)
+    in_doubt = {one.bucket for one in refused}
+    return {name: _sizes(name, newest) for name in {one.bucket for one in newest} - in_doubt}
+
+
+def _sizes(bucket: str, newest: Mapping[_Series, _Value]) -> Sizes:
+    own = {one: told for one, told in newest.items() if one.bucket == bucket}
+    by_class: dict[str, int] = defaultdict(int)
+    for one, told in own.items():
+        if one.metric == BYTES and not one.storage_type.endswith(STORES_OWN):
+            by_class[CLASSES.get(one.storage_type, one.storage_type)] += told.value
+    counts = [told.value for one, told in own.items() if one.metric == COUNT]
+    at = max(told.at for told in own.values()).astimezone(UTC).isoformat(timespec="seconds")
+    return Sizes(dict(by_class) or None, sum(counts) if counts else None, at.replace("+00:00", "Z"))
+
+
+def _series(look: Look, region: str) -> list[_Series]:
+    """What there is to ask for; nothing where the list breaks off, for a part of it would be too small a size."""
+    missed = len(look.unseen)
     series = [
         _Series(dimensions["BucketName"], metric, dimensions["StorageType"])
         for metric in (BYTES, COUNT)
@@ -65,35 +100,47 @@ def bucket_sizes(look: Look, region: str) -> dict[str, Sizes]:
         )
         if {"BucketName", "StorageType"} <= (dimensions := _dimensions(found)).keys()
     ]
-    newest = dict(_newest(look, region, list(dict.fromkeys(series))))
-    sizes: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
-    objects: dict[str, int] = {}
-    for one, value in newest.items():
-        if one.metric == COUNT:
-            objects[one.bucket] = objects.get(one.bucket, 0) + int(value)
-        elif storage_class := CLASSES.get(one.storage_type):
-            sizes[one.bucket][storage_class] += int(value)
-    return {name: Sizes(dict(sizes.get(name, {})), objects.get(name, 0)) for name in {*sizes, *objects}}
+    return list(dict.fromkeys(series)) if len(look.unseen) == missed else []
 
 
 def _dimensions(metric: Mapping[str, Any]) -> dict[str, str]:
     return {dimension["Name"]: dimension["Value"] for dimension in metric.get("Dimensions", ())}
 
 
-def _newest(look: Look, region: str, series: Sequence[_Series]) -> Iterator[tuple[_Series, float]]:
-    now = datetime.now(UTC)
-    span = {"StartTime": now - timedelta(days=DAYS_BACK), "EndTime": now, "ScanBy": "TimestampDescending"}
+def _newest(look: Look, region: str, series: Sequence[_Series]) -> tuple[dict[_Series, _Value], set[_Series]]:
+    """Newest value of each series that has one, and the series that were refused."""
+    newest: dict[_Series, _Value] = {}
+    refused: set[_Series] = set()
     waiting = iter(series)
     while some := list(islice(waiting, QUERIES)):
-        queries = [_query(f"m{index}", one) for index, one in enumerate(some)]
         try:
-            answer = look.ask("cloudwatch.get_metric_data", region=region, MetricDataQueries=queries, **span)
+            for result in _results(look, region, some):
+                one = some[int(result["Id"][1:])]
+                if result.get("StatusCode", TOLD[0]) not in TOLD:
+                    refused.add(one)
+                elif result["Values"]:
+                    newest.setdefault(one, _Value(int(result["Values"][0]), result["Timestamps"][0]))
         except NotSeen as blind:
             look.note(blind, "sizes of buckets", region=region)
+            return newest, refused | {*some, *waiting}
+    return newest, refused
+
+
+def _results(look: Look, region: str, some: Sequence[_Series]) -> Iterator[Mapping[str, Any]]:
+    """Results of all pages. Raises NotSeen."""
+    now = datetime.now(UTC)
+    asked: dict[str, Any] = {
+        "MetricDataQueries": [_query(f"m{index}", one) for index, one in enumerate(some)],
+        "StartTime": now - timedelta(days=DAYS_BACK), "EndTime": now, "ScanBy": "TimestampDescending",
+    }  # fmt: skip
+    following = ""
+    while True:
+        token = {"NextToken": following} if following else {}
+        answer = look.ask("cloudwatch.get_metric_data", region=region, **asked, **token)
+        yield from answer["MetricDataResults"]
+        if answer.get("NextToken") in (None, "", following):
             return
-        for result in answer["MetricDataResults"]:
-            if result["Values"]:
-                yield some[int(result["Id"][1:])], result["Values"][0]
+        following = answer["NextToken"]
 
 
 def _query(name: str, one: _Series) -> dict[str, Any]:
