@@ -19,6 +19,13 @@ DATA = (
         source=f"{AWS}/AmazonS3/latest/userguide/UsingKMSEncryption.html",
     ),
     Rule(
+        "s3", "bucket", Hold.PORTABLE, when={"archived": None},
+        why="objects leave byte for byte; whether some lie in archive classes was not told: those wait up to two days",
+        instead="files on own disks behind nginx, or any S3-compatible store",
+        lead_hours=48, first="let CloudWatch be read, or look: cloudexit export s3://BUCKET DEST --dry-run",
+        source=f"{AWS}/AmazonS3/latest/userguide/restoring-objects-retrieval-options.html",
+    ),
+    Rule(
         "s3", "bucket", Hold.PORTABLE,
         why="objects, metadata and tags leave as they are",
         instead="files on own disks behind nginx, or any S3-compatible store",
