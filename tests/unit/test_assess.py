@@ -164,6 +164,10 @@ def test_a_service_of_the_account_that_the_manifest_does_not_know_is_told_as_suc
     ]
 
 
+def test_a_service_may_be_written_large(plaza: Stack) -> None:
+    assert [stop.vendor for stop in stops(plaza, (), ["SES", "Route53"]) if stop.asked] == ["dns", "ses"]
+
+
 def test_a_vendor_that_nobody_knows_is_a_usage_problem(plaza: Stack) -> None:
     with pytest.raises(UsageProblem, match="no vendor is called 'sess'"):
         stops(plaza, (), ["sess"])

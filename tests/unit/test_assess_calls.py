@@ -14,14 +14,17 @@ from migrate.adapters.aws_account.answers import NotSeen, not_seen
 from migrate.adapters.aws_account import survey as survey_module
 from migrate.adapters.aws_account.calls import Calls, Identity
 from migrate.adapters.aws_account.reader import Look, Reader
-from migrate.adapters.aws_account.readers.compute import EKS
+from migrate.adapters.aws_account.pictures import sampled_positions
+from migrate.adapters.aws_account.readers import names
+from migrate.adapters.aws_account.readers.compute import EKS, LAMBDA
+from migrate.adapters.aws_account.readers.databases import RDS
 from migrate.adapters.aws_account.readers.keys import KMS
 from migrate.adapters.aws_account.readers.messaging import SNS
-from migrate.adapters.aws_account.readers.names import ACM, DOMAINS, KEY_TYPES
+from migrate.adapters.aws_account.readers.names import ACM, DOMAINS, KEY_TYPES, ROUTE53
 from migrate.adapters.aws_account.survey import survey
 from migrate.assess.assessing import Question, assess
 from migrate.assess.findings import Conclusion
-from migrate.assess.observed import Blindness
+from migrate.assess.observed import Blindness, Resource
 
 REGION = "us-east-1"
 
@@ -215,3 +218,62 @@ def test_certificates_of_every_kind_of_key_are_asked_for(calls: Calls) -> None:
         wanted = {"Includes": {"keyTypes": list(KEY_TYPES)}}
         answers.add_response("list_certificates", {"CertificateSummaryList": []}, wanted)
         assert list(ACM.read(Look(ACM, REGION, calls))) == []
+
+
+def images(*classes: str) -> dict[str, Any]:
+    return {"Contents": [{"Key": f"{n}.jpg", "StorageClass": name} for n, name in enumerate(classes)]}
+
+
+@pytest.mark.parametrize(
+    ("listed", "refusal", "said"),
+    [
+        (images("DEEP_ARCHIVE", "GLACIER"), None, ["archive class"]),
+        (images("STANDARD"), NotSeen(Blindness.NOT_ALLOWED, "InvalidObjectState", "InvalidObjectState"), ["Invalid"]),
+        (images("STANDARD"), NotSeen(Blindness.NOT_ALLOWED, "AccessDenied", "AccessDenied"), ["AccessDenied"]),
+        (images("STANDARD"), NotSeen(Blindness.NOT_UNDERSTOOD, "NoSuchKey", "NoSuchKey"), ["NoSuchKey"]),
+        (images(), None, []),
+    ],
+)
+def test_a_bucket_of_which_no_image_could_be_read_is_told(
+    calls: Calls, listed: dict[str, Any], refusal: NotSeen | None, said: list[str]
+) -> None:
+    def answer(method: str, params: Any) -> Any:
+        if method == "get_object":
+            assert refusal
+            raise refusal
+        return listed
+
+    bucket = Resource(service="s3", kind="bucket", region=REGION, name="pictures")
+    leaks, unseen = sampled_positions(Answering(s3=answer), [bucket], 5)
+    assert leaks == []
+    assert len(unseen) == len(said)
+    assert all(words in one.said for words, one in zip(said, unseen, strict=True))
+
+
+def test_variables_of_a_function_that_only_its_key_opens_are_not_called_clean(calls: Calls) -> None:
+    sealed = {"FunctionName": "f", "Environment": {"Error": {"ErrorCode": "AccessDeniedException", "Message": "kms"}}}
+    look = Look(LAMBDA, REGION, Answering(**{"lambda": {"Functions": [sealed]}}))
+    (function,) = LAMBDA.read(look)
+    assert function.unseen == ("variables_naming_the_provider",)
+    assert [(one.reason, one.about) for one in look.unseen] == [(Blindness.NOT_ALLOWED, "f")]
+
+
+def test_snapshots_of_a_backup_plan_count_and_those_that_go_with_their_instance_do_not(calls: Calls) -> None:
+    kinds = ("manual", "awsbackup", "automated")
+    snapshots = {
+        "describe_db_snapshots": {"DBSnapshots": [{"DBSnapshotIdentifier": k, "SnapshotType": k} for k in kinds]}
+    }
+    look = Look(RDS, REGION, Answering(rds=lambda method, params: snapshots.get(method, {})))
+    assert {snapshot.name for snapshot in RDS.read(look)} == {"manual", "awsbackup"}
+
+
+def test_a_zone_that_is_too_long_to_read_says_so(calls: Calls, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(names, "MOST_PAGES", 2)
+    page = {
+        "HostedZones": [{"Id": "/hostedzone/Z1", "Name": "myapp.example."}], "ResourceRecordSets": [],
+        "Status": {}, "IsTruncated": True, "NextRecordName": "b", "NextRecordType": "A",
+    }  # fmt: skip
+    look = Look(ROUTE53, "global", Answering(route53=page))
+    (zone,) = ROUTE53.read(look)
+    assert {"longest_record_ttl_seconds", "aliases"} <= set(zone.unseen)
+    assert [one.action for one in look.unseen] == ["route53:ListResourceRecordSets"]

@@ -132,6 +132,9 @@ def test_a_block_of_bucket_or_account_closes(where: str) -> None:
         ("http://169.254.169.254/latest/meta-data", ["169.254.169.254"]),
         ("https://abc.lambda-url.us-east-1.on.aws/", ["abc.lambda-url.us-east-1.on.aws"]),
         ("app.auth.us-east-1.amazoncognito.com", ["app.auth.us-east-1.amazoncognito.com"]),
+        ("https://s3.dualstack.us-east-1.amazonaws.com/b", ["s3.dualstack.us-east-1.amazonaws.com"]),
+        ("https://sqs.us-east-1.api.aws/1/jobs", ["sqs.us-east-1.api.aws"]),
+        ("x.us-east-1.awsapprunner.com main.d1.amplifyapp.com", ["x.us-east-1.awsapprunner.com", "main.d1.amplifyapp.com"]),
         ("amazonaws.community", []),
         ("notcloudfront.network", []),
         ("https://cdn.myapp.example/", []),
@@ -157,6 +160,8 @@ def test_the_manifest_itself_is_read_for_names_of_the_provider() -> None:
         ("is_deleted", "t", True), ("is_deleted", "f", False), ("removed", "true", True), ("status", "deleted", True),
         ("status", "published", False), ("state", "Removed", True), ("body", "deleted", False),
         ("undeleted_at", "2026-01-01", False),
+        ("deleted", "2026-01-01 00:00:00+00", True), ("removed", "0", False), ("deleted", "f", False),
+        ("deleted", "Y", True), ("isDeleted", "no", False),
     ],
 )  # fmt: skip
 def test_what_marks_a_row_as_deleted(column: str, value: str, deleted: bool) -> None:

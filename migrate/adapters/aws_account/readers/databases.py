@@ -37,7 +37,9 @@ def _rds(look: Look) -> Iterator[Resource]:
         ("rds.describe_db_snapshots", "DBSnapshots", "DBSnapshotIdentifier"),
         ("rds.describe_db_cluster_snapshots", "DBClusterSnapshots", "DBClusterSnapshotIdentifier"),
     ):
-        for found in look.pages(call, items, token="Marker", SnapshotType="manual"):
+        for found in look.pages(call, items, token="Marker"):
+            if found.get("SnapshotType") == "automated":
+                continue  # goes with its instance, which is listed by itself
             yield look.sheet(
                 "snapshot", found[name], engine=found.get("Engine"), storage_gb=found.get("AllocatedStorage")
             ).resource()
