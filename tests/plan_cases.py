@@ -31,6 +31,11 @@ class Case:
     expected: dict[str, Any]
 
 
+def stack_named(name: str) -> Stack:
+    """A stack of tests/plans/stacks/."""
+    return Stack.model_validate(yaml.safe_load((PLANS / "stacks" / f"{name}.yaml").read_text()))
+
+
 def hosts_of(stack: Stack, counts: dict[str, int], variables: dict[str, Any]) -> Inventory:
     """So many hosts for each group of the stack, one where no number is given."""
     named = [(group, f"{group}{number}") for group in stack.groups() for number in range(1, counts.get(group, 1) + 1)]
@@ -42,9 +47,7 @@ def hosts_of(stack: Stack, counts: dict[str, int], variables: dict[str, Any]) ->
 def read_case(path: Path) -> Case:
     content = yaml.safe_load(path.read_text())
     said = content["stack"]
-    stack = Stack.model_validate(
-        yaml.safe_load((PLANS / "stacks" / f"{said}.yaml").read_text()) if isinstance(said, str) else said
-    )
+    stack = stack_named(said) if isinstance(said, str) else Stack.model_validate(said)
     inventory = hosts_of(stack, content.get("hosts", {}), content.get("variables", {}))
     facts = Facts.model_validate(content.get("facts", {}))
     basis = Basis(stack, inventory, facts, lanes=content.get("lanes", SIDE_BY_SIDE))
