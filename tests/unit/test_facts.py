@@ -74,13 +74,13 @@ def test_empty_objects_are_objects(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("value", ["9" * 400 + "TB", "9" * 400, True, False])
 def test_what_is_no_size_is_a_value_error(value: object) -> None:
-    with pytest.raises(ValueError, match="number|digits"):
+    with pytest.raises(ValueError, match=r"number|digits"):
         parse_size(value)
 
 
 @pytest.mark.parametrize("value", ["9" * 400 + "TB/s", True])
 def test_what_is_no_rate_is_a_value_error(value: object) -> None:
-    with pytest.raises(ValueError, match="number|digits"):
+    with pytest.raises(ValueError, match=r"number|digits"):
         parse_rate(value)
 
 
