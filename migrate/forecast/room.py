@@ -250,13 +250,19 @@ def _merged(lines: list[RoomLine]) -> Iterator[RoomLine]:
         if len(same) == 1:
             yield same[0]
             continue
-        names = f"{same[0].where}…{same[-1].where}"
+        names = _together([line.where for line in same])
         yield same[0].model_copy(update={
             "where": names,
             "hosts": sum(line.hosts for line in same),
             "short_hosts": sum(line.short_hosts for line in same),
             "formula": _without_names(same[0].formula) if same[0].resource == "ports" else same[0].formula,
         })  # fmt: skip
+
+
+def _together(names: list[str]) -> str:
+    """`db001…db100` of a series, every name otherwise."""
+    series = len({name.rstrip("0123456789") for name in names}) == 1
+    return f"{names[0]}…{names[-1]}" if series else ", ".join(names)
 
 
 def _without_names(formula: str) -> str:

@@ -46,7 +46,7 @@ def seen(tmp_path: Path, told: dict[str, HostFacts], event: Event = Event.DONE, 
 
 def room(stack: Stack, history: History) -> dict[str, RoomLine]:
     lines = room_of(Basis(stack, inventory_of(GROUPS, {}), Facts(), history))
-    return {f"{line.where} {line.resource}": line for line in lines}
+    return {f"{where} {line.resource}": line for line in lines for where in line.where.split(", ")}
 
 
 def test_a_port_that_another_program_holds_is_short(tmp_path: Path) -> None:
