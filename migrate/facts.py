@@ -7,16 +7,22 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import AwareDatetime, Field, model_validator
+from pydantic import AwareDatetime, BeforeValidator, Field, model_validator
 
 from migrate.documents import Document, FieldPath, read_yaml, validate
 from migrate.errors import DocumentProblems, UsageProblem
-from migrate.figures import Ground, Rate, Size
+from migrate.figures import Count, Ground, Pace, Rate, Size, no_truth_value
 from migrate.stack import Name, Part, Stack
 
 FACTS_HINT = "name the file of facts, or leave --facts out: what is not said is assumed, and shown as assumed"
-Count = Annotated[int, Field(ge=0)]
-Spread = Annotated[float, Field(ge=1, le=10)]
+Spread = Annotated[float, BeforeValidator(no_truth_value), Field(ge=1, le=10)]
+Cores = Annotated[int, BeforeValidator(no_truth_value), Field(ge=1, le=100_000)]
+ARCHIVED_CLASSES = ("GLACIER", "DEEP_ARCHIVE", "INTELLIGENT_TIERING_ARCHIVE")
+"""What cannot be read before it is asked for. The last is what metrics call ArchiveAccess and DeepArchiveAccess."""
+READABLE_CLASSES = (
+    "STANDARD", "STANDARD_IA", "ONEZONE_IA", "REDUCED_REDUNDANCY", "INTELLIGENT_TIERING", "GLACIER_IR",
+    "EXPRESS_ONEZONE", "OUTPOSTS",
+)  # fmt: skip
 
 
 class Observed(Part):
@@ -51,7 +57,7 @@ class FetchFacts(Observed):
 
     rate: Rate
     """Bytes a second."""
-    per_second: Annotated[float, Field(gt=0)]
+    per_second: Pace
     """Objects a second."""
 
 
@@ -63,13 +69,14 @@ class BucketFacts(Observed):
     bytes: Size
     """Bytes of the current versions."""
     classes: dict[str, Amount] = Field(default_factory=dict)
-    """Storage class -> what of the bucket lies in it; what is not said here is STANDARD."""
+    """Storage class -> what of the bucket lies in it; what is not said here is STANDARD. GLACIER, DEEP_ARCHIVE and
+    INTELLIGENT_TIERING_ARCHIVE must be asked for before they can be read."""
     ages: tuple[Age, ...] = ()
     """What of it is how old; needed to say what would be left behind by age."""
     fetch: FetchFacts | None = None
     """What a probe of it gave; `line` wins over it where that was measured."""
     versions: Amount | None = None
-    """Versions that are not current, for the cost of `--versions`."""
+    """Versions that are not current; needed where the manifest says `versions: true`, and to say what stays."""
 
 
 class DatabaseFacts(Observed):
@@ -106,7 +113,7 @@ class RateFacts(Observed):
 class PaceFacts(Observed):
     """Things a second, sustained."""
 
-    per_second: Annotated[float, Field(gt=0)]
+    per_second: Pace
     """Number a second."""
     spread: Spread | None = None
     """As for a rate."""
@@ -115,7 +122,7 @@ class PaceFacts(Observed):
 class Machine(Observed):
     """What a machine has."""
 
-    cores: Annotated[int, Field(ge=1)] | None = None
+    cores: Cores | None = None
     """Processor cores."""
     memory: Size | None = None
     """Memory that is free."""
@@ -128,7 +135,7 @@ class Machine(Observed):
 class ExportHosts(Machine):
     """The machines that fetch from the old home; each of them as described."""
 
-    hosts: Annotated[int, Field(ge=1)] = 1
+    hosts: Annotated[int, BeforeValidator(no_truth_value), Field(ge=1, le=10_000)] = 1
     """How many fetch side by side. This program drives one; more are started by hand, each with its own prefixes."""
 
 
@@ -195,6 +202,14 @@ def _unknown_names(document: Document, facts: Facts, stack: Stack) -> Iterator[U
 def _impossible(document: Document, facts: Facts) -> Iterator[UsageProblem]:
     for name, bucket in facts.buckets.items():
         field: FieldPath = ("buckets", name)
+        yield from _of_nothing(document, field, bucket)
+        known = (*READABLE_CLASSES, *ARCHIVED_CLASSES)
+        for storage_class in bucket.classes:
+            if storage_class not in known:
+                yield document.problem(
+                    (*field, "classes", storage_class), "no storage class of S3", expected=", ".join(known),
+                    hint="of another store: leave it out if it can be read at once, else count it as GLACIER",
+                )  # fmt: skip
         for part, amounts in (("classes", list(bucket.classes.values())), ("ages", list(bucket.ages))):
             for what in ("objects", "bytes"):
                 total = sum(getattr(amount, what) for amount in amounts)
@@ -206,3 +221,15 @@ def _impossible(document: Document, facts: Facts) -> Iterator[UsageProblem]:
         days = [age.older_than_days for age in bucket.ages]
         if days != sorted(set(days)):
             yield document.problem((*field, "ages"), "not from the newest to the oldest", expected="growing days")
+
+
+def _of_nothing(document: Document, field: FieldPath, bucket: BucketFacts) -> Iterator[UsageProblem]:
+    amounts: list[tuple[FieldPath, BucketFacts | Amount]] = [(field, bucket)]
+    amounts += [((*field, "classes", name), amount) for name, amount in bucket.classes.items()]
+    amounts += [((*field, "ages", number), amount) for number, amount in enumerate(bucket.ages)]
+    amounts += [((*field, "versions"), bucket.versions)] if bucket.versions else []
+    for where, amount in amounts:
+        if amount.bytes and not amount.objects:
+            yield document.problem(
+                where, f"{amount.bytes:,} bytes in no object", expected="the number of objects that hold them"
+            )

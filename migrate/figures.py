@@ -39,10 +39,17 @@ def weakest(grounds: Sequence[Ground]) -> Ground:
     return max(grounds, key=order.index, default=Ground.ASSUMED)
 
 
+def no_truth_value(value: object) -> object:
+    """YAML's `true` and `yes` are no number, though Python counts them as 1."""
+    if isinstance(value, bool):
+        raise ValueError(f"not a number: {str(value).lower()}")
+    return value
+
+
 def parse_size(value: object) -> object:
     """Bytes of `70TB` (1000 each), `64GiB` (1024 each), `1_500` or a number."""
     if not isinstance(value, str):
-        return value
+        return no_truth_value(value)
     match = QUANTITY.fullmatch(value.strip())
     if not match or match[4] == "bit" or match[5]:
         raise ValueError(f"not a size: {value!r}; write 70TB, 64GiB or a number of bytes")
@@ -52,7 +59,7 @@ def parse_size(value: object) -> object:
 def parse_rate(value: object) -> object:
     """Bytes per second of `5.2Gbit/s`, `650MB/s`, `200MiB/s` or a number."""
     if not isinstance(value, str):
-        return value
+        return no_truth_value(value)
     match = QUANTITY.fullmatch(value.strip())
     if not match or not match[4] or not match[5]:
         raise ValueError(f"not a rate: {value!r}; write 5.2Gbit/s, 650MB/s or bytes a second")
@@ -61,13 +68,22 @@ def parse_rate(value: object) -> object:
 
 def _number(match: re.Match[str]) -> float:
     base = 1024 if match[3] else 1000
-    return float(match[1].replace("_", "")) * float(base) ** POWERS[match[2]]
+    number = float(match[1].replace("_", "")) * float(base) ** POWERS[match[2]]
+    if not math.isfinite(number):
+        raise ValueError("too many digits")
+    return number
 
 
-Size = Annotated[int, BeforeValidator(parse_size), Field(ge=0)]
+MOST_BYTES = 10**21
+"""A zettabyte: more than any store holds, and little enough to reckon with."""
+Size = Annotated[int, BeforeValidator(parse_size), Field(ge=0, le=MOST_BYTES)]
 """Bytes."""
-Rate = Annotated[float, BeforeValidator(parse_rate), Field(gt=0)]
+Rate = Annotated[float, BeforeValidator(parse_rate), Field(ge=1, allow_inf_nan=False)]
 """Bytes per second."""
+Pace = Annotated[float, BeforeValidator(no_truth_value), Field(ge=1e-6, allow_inf_nan=False)]
+"""Things per second."""
+Count = Annotated[int, BeforeValidator(no_truth_value), Field(ge=0, le=10**15)]
+"""A number of things."""
 
 
 @dataclass(frozen=True)
@@ -171,9 +187,20 @@ def sized(count: float) -> str:
 
 def rated(bytes_a_second: float) -> str:
     """A line's rate in bits: `5.2 Gbit/s`."""
+    bits, unit = _bits(bytes_a_second)
+    return f"{bits:.1f} {unit}"
+
+
+def rated_up(bytes_a_second: float) -> str:
+    """A rate that is needed, in bits: what is shown is never less than it. 777.9 MB/s are `6.3 Gbit/s`."""
+    bits, unit = _bits(bytes_a_second)
+    return f"{math.ceil(round(bits * 10, 6)) / 10:.1f} {unit}"
+
+
+def _bits(bytes_a_second: float) -> tuple[float, str]:
     bits = bytes_a_second * BITS_A_BYTE
     for unit in ("bit/s", "kbit/s", "Mbit/s"):
         if bits < 1000:
-            return f"{bits:.1f} {unit}"
+            return bits, unit
         bits /= 1000
-    return f"{bits:.1f} Gbit/s"
+    return bits, "Gbit/s"

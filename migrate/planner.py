@@ -7,6 +7,7 @@ from migrate.facts import Facts
 from migrate.forecast.basis import Basis
 from migrate.forecast.estimates import estimate_all
 from migrate.forecast.history import History
+from migrate.forecast.taking import Wanted
 from migrate.inventory import Inventory
 from migrate.plan import Effect, Phase, Plan, Step
 from migrate.stack import ServiceKind, Stack
@@ -16,6 +17,7 @@ EXPORT_ORDER = {"backups": 0, "releases": 1, "media": 2, "other": 3}
 
 NOTHING_OBSERVED = Facts()
 NOTHING_DONE = History()
+NOTHING_MORE = Wanted()
 
 
 def make_plan(
@@ -24,6 +26,7 @@ def make_plan(
     facts: Facts = NOTHING_OBSERVED,
     history: History = NOTHING_DONE,
     *,
+    wanted: Wanted = NOTHING_MORE,
     rehearsal: bool = False,
 ) -> Plan:
     """The steps that bring the stack to the inventory's hosts, each with its estimate.
@@ -43,7 +46,7 @@ def make_plan(
     steps += _start_steps(stack)
     steps += _cutover_steps(stack, old_home)
     steps += _prove_steps(stack, after=[step.id for step in steps if step.phase in (Phase.START, Phase.CUTOVER)])
-    estimates = estimate_all(steps, Basis(stack, inventory, facts, history))
+    estimates = estimate_all(steps, Basis(stack, inventory, facts, history, wanted=wanted))
     return Plan(stack.digest, inventory.digest, estimates)
 
 

@@ -11,9 +11,9 @@ import yaml
 from migrate.export.scope import parse_deadline
 from migrate.facts import Facts
 from migrate.forecast.basis import Basis
-from migrate.forecast.cost import Wanted
 from migrate.forecast.forecast import Occasion, forecast
 from migrate.forecast.result import Forecast
+from migrate.forecast.taking import Wanted
 from migrate.inventory import Host, Inventory
 from migrate.plan import SIDE_BY_SIDE, Plan
 from migrate.planner import make_plan
@@ -31,27 +31,48 @@ class Case:
     expected: dict[str, Any]
 
 
+def stack_named(name: str) -> Stack:
+    """A stack of tests/plans/stacks/."""
+    return Stack.model_validate(yaml.safe_load((PLANS / "stacks" / f"{name}.yaml").read_text()))
+
+
 def hosts_of(stack: Stack, counts: dict[str, int], variables: dict[str, Any]) -> Inventory:
     """So many hosts for each group of the stack, one where no number is given."""
-    named = [(group, f"{group}{number}") for group in stack.groups() for number in range(1, counts.get(group, 1) + 1)]
+    named = {f"{g}{n}": (g,) for g in stack.groups() for n in range(1, counts.get(g, 1) + 1)}
+    return inventory_of(named, dict.fromkeys(named, variables))
+
+
+def inventory_of(groups: dict[str, tuple[str, ...]], variables: dict[str, dict[str, Any]]) -> Inventory:
+    """`groups`: host -> the groups that it is in."""
     first = ip_address("192.0.2.1")
-    hosts = {name: Host(name, str(first + index), (group,)) for index, (group, name) in enumerate(named)}
-    return Inventory(Path("hosts.yml"), hosts, merged=dict.fromkeys(hosts, variables))
+    hosts = {name: Host(name, str(first + index), tuple(of)) for index, (name, of) in enumerate(groups.items())}
+    return Inventory(Path("hosts.yml"), hosts, merged={name: variables.get(name, {}) for name in hosts})
+
+
+def stack_of_case(content: dict[str, Any]) -> Stack:
+    """`stack`: its name in tests/plans/stacks/, or all of it; `manifest`: what stands otherwise there, by section."""
+    said = content["stack"]
+    document = said if isinstance(said, dict) else yaml.safe_load((PLANS / "stacks" / f"{said}.yaml").read_text())
+    for section, parts in content.get("manifest", {}).items():
+        for name, fields in parts.items():
+            document[section][name] = {**document[section].get(name, {}), **fields}
+    return Stack.model_validate(document)
 
 
 def read_case(path: Path) -> Case:
     content = yaml.safe_load(path.read_text())
-    said = content["stack"]
-    stack = Stack.model_validate(
-        yaml.safe_load((PLANS / "stacks" / f"{said}.yaml").read_text()) if isinstance(said, str) else said
+    stack = stack_of_case(content)
+    inventory = (
+        inventory_of(content["inventory"], content.get("host_variables", {}))
+        if "inventory" in content
+        else hosts_of(stack, content.get("hosts", {}), content.get("variables", {}))
     )
-    inventory = hosts_of(stack, content.get("hosts", {}), content.get("variables", {}))
     facts = Facts.model_validate(content.get("facts", {}))
-    basis = Basis(stack, inventory, facts, lanes=content.get("lanes", SIDE_BY_SIDE))
-    plan = make_plan(stack, inventory, facts)
-    deadline = parse_deadline(content["deadline"], GO) if "deadline" in content else None
     wanted = Wanted(**content.get("wanted", {}))
-    return Case(basis, plan, forecast(plan, basis, Occasion(GO, GO, deadline, wanted)), content["expect"])
+    basis = Basis(stack, inventory, facts, lanes=content.get("lanes", SIDE_BY_SIDE), wanted=wanted)
+    plan = make_plan(stack, inventory, facts, wanted=wanted)
+    deadline = parse_deadline(content["deadline"], GO) if "deadline" in content else None
+    return Case(basis, plan, forecast(plan, basis, Occasion(GO, GO, deadline)), content["expect"])
 
 
 def after(seconds: float) -> datetime:

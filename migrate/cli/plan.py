@@ -16,12 +16,12 @@ from migrate.errors import GateHeld, UsageProblem
 from migrate.export.scope import SPAN, parse_deadline
 from migrate.facts import Facts, read_facts
 from migrate.forecast.basis import Basis
-from migrate.forecast.cost import Wanted
 from migrate.forecast.draws import SEED
 from migrate.forecast.forecast import Occasion, forecast
 from migrate.forecast.history import History, history_of
 from migrate.forecast.result import Forecast, Prediction, Standing
 from migrate.forecast.simulation import simulate
+from migrate.forecast.taking import Wanted
 from migrate.inventory import Inventory, require_files
 from migrate.journal import Journal
 from migrate.plan import SIDE_BY_SIDE, Plan
@@ -45,8 +45,8 @@ Probe = Annotated[
     bool, typer.Option("--probe", help="Measure buckets, this disk, the line to a host; says first what that costs.")
 ]
 Predict = Annotated[bool, typer.Option("--predict", help="Ask Ansible what it would change (check mode).")]
-Tags = Annotated[bool, typer.Option("--tags", help="Count the cost of object tags too.")]
-Versions = Annotated[bool, typer.Option("--versions", help="Count the cost of all versions too.")]
+Tags = Annotated[bool, typer.Option("--tags", help="Reckon as if every bucket's tags came along.")]
+Versions = Annotated[bool, typer.Option("--versions", help="Reckon as if every bucket's versions came along.")]
 
 
 Simulate = Annotated[
@@ -77,7 +77,7 @@ def plan(
 ) -> None:
     """The dry run: every step, its predicted time, cost, room, and whether the deadline can be met. Changes nothing."""
     now = datetime.now(UTC)
-    occasion = occasion_of(now, go, deadline, Wanted(tags, versions))
+    occasion = occasion_of(now, go, deadline)
     known_stack, hosts = read_stack_and_inventory(stack, inventory)
     folder = StateFolder.beside(stack, state)
     said = read_facts(facts, known_stack) if facts else Facts()
@@ -87,8 +87,9 @@ def plan(
     history = _history(folder)
     if probe:
         said, history = _probed(known_stack, hosts, said, history, folder, output)
-    basis = Basis(known_stack, hosts, said, history, lanes)
-    made = make_plan(known_stack, hosts, basis.facts, basis.history)
+    wanted = Wanted(tags, versions)
+    basis = Basis(known_stack, hosts, said, history, lanes, wanted)
+    made = make_plan(known_stack, hosts, basis.facts, basis.history, wanted=wanted)
     found = forecast(made, basis, occasion)
     if simulate_runs:
         found = found.model_copy(update={"simulation": simulate(made, basis, simulate_runs, SEED)})
@@ -104,7 +105,7 @@ def plan(
     _hold(found, as_json=as_json, where=str(stack))
 
 
-def occasion_of(now: datetime, go: str | None, deadline: str | None, wanted: Wanted) -> Occasion:
+def occasion_of(now: datetime, go: str | None, deadline: str | None) -> Occasion:
     """Raises UsageProblem for a moment without a time zone, or a deadline that is over."""
     go_at = _moment("--go", go, now) if go is not None else now
     end = _moment("--deadline", deadline, now) if deadline is not None else None
@@ -116,7 +117,7 @@ def occasion_of(now: datetime, go: str | None, deadline: str | None, wanted: Wan
             expected=f"a moment after {max(now, go_at):%Y-%m-%d %H:%M:%S %Z}",
             hint="look at day, year and time zone; if it is over, export what still answers: cloudexit export --help",
         )
-    return Occasion(now, go_at, end, wanted)
+    return Occasion(now, go_at, end)
 
 
 def _moment(option: str, text: str, now: datetime) -> datetime:

@@ -55,7 +55,7 @@ def probe(stack: Stack, inventory: Inventory, facts: Facts, history: History, fo
     if problems and not buckets:
         raise problems[0]
     with SshHosts() as ssh:
-        seen, silent = _each({h.name: lambda h=h: probe_host(ssh, h) for h in hosts})  # type: ignore[misc]
+        seen, silent = _each({h.name: lambda h=h: probe_host(ssh, stack, h) for h in hosts})  # type: ignore[misc]
         answering = [host for host in hosts if host.name in seen]
         line = probe_line(ssh, answering[0]) if answering else None
     for name, problem in silent.items():

@@ -1,13 +1,14 @@
 """What a forecast stands on, and the figures that follow: observed where something was, assumed where nothing was."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from migrate.facts import BucketFacts, DatabaseFacts, ExportHosts, Facts, Observed, PaceFacts, RateFacts
 from migrate.figures import Figure, Ground
 from migrate.forecast import defaults
 from migrate.forecast.history import History
+from migrate.forecast.taking import Taken, Wanted, taken
 from migrate.inventory import Inventory
 from migrate.plan import SIDE_BY_SIDE
 from migrate.stack import Stack
@@ -29,6 +30,8 @@ class Basis:
     history: History = field(default_factory=History)
     lanes: int = SIDE_BY_SIDE
     """Steps that run at once, beside those that need the old home."""
+    wanted: Wanted = field(default_factory=Wanted)
+    """What is to be exported of every bucket, beside what the manifest says of each."""
 
     def figure(self, name: str) -> Figure:
         """A rate in bytes a second or a pace, from the facts or from the defaults."""
@@ -48,12 +51,17 @@ class Basis:
         """From the old home to all export hosts together."""
         one, hosts = self.figure("line"), self.export.hosts
         together = one.value * hosts
-        uplink = self.facts.uplink
-        if uplink and uplink.rate < together:
-            spread = uplink.spread or one.spread
-            return Figure("line", uplink.rate, uplink.ground, f"uplink: {named_source(uplink)}", spread)
+        if self.uplink and self.uplink.value < together:
+            return replace(self.uplink, name="line", source=f"uplink: {self.uplink.source}")
         source = one.source if hosts == 1 else f"{hosts} x {one.source}"
         return Figure("line", together, one.ground, source, one.spread)
+
+    @cached_property
+    def uplink(self) -> Figure | None:
+        """What all export hosts together can take in; None where nobody said that it is less than their lines."""
+        said = self.facts.uplink
+        spread = (said.spread if said else None) or self.figure("line").spread
+        return Figure("uplink", said.rate, said.ground, named_source(said), spread) if said else None
 
     def bucket(self, name: str) -> BucketFacts | None:
         """What is known of a bucket: the facts, or what the journal says that an export of it found."""
@@ -64,6 +72,11 @@ class Basis:
         return BucketFacts(
             objects=known.objects, bytes=known.bytes, ground=Ground.KNOWN, source=known.source, at=known.at
         )
+
+    def taken(self, name: str) -> Taken | None:
+        """What the export takes of a bucket; None where its size is not known."""
+        bucket = self.bucket(name)
+        return taken(bucket, self.stack.buckets[name], self.wanted) if bucket else None
 
     def database_bytes(self, name: str) -> tuple[int, Figure] | None:
         """Bytes of the dump, and the figure of the database itself; None where neither is known."""

@@ -1,13 +1,12 @@
 """What the old provider charges for leaving. List prices; each line says how it was reckoned."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
-from migrate.export.archived import TERMS, WITHOUT_COPY, restore_usd
-from migrate.facts import Amount, BucketFacts
+from migrate.export.archived import WITHOUT_COPY, Terms, Tier, restore_usd
 from migrate.figures import Ground, sized, weakest
 from migrate.forecast.basis import Basis
 from migrate.forecast.result import CostLine
+from migrate.forecast.taking import TERMS_OF, Frozen, Taken, terms_of
 
 GIGABYTE = 1e9
 EGRESS_TIERS: Sequence[tuple[float, float]] = ((100, 0.0), (10_000, 0.09), (50_000, 0.085), (150_000, 0.07))
@@ -19,37 +18,26 @@ GET_USD_A_THOUSAND = 0.0004
 LIST_USD_A_THOUSAND = 0.005
 KEYS_A_LIST = 1000
 REQUEST_SOURCE = "list price of S3 requests, us-east-1, 2026-11"
-ARCHIVE_SOURCE = "list price of S3 retrieval, us-east-1, 2026-11"
+ARCHIVE_SOURCE = "list price of S3 retrieval, us-east-1, 2026-11; not in the sum: a tier is to be chosen"
+ASKED_SOURCE = "list price of S3 retrieval, us-east-1, 2026-11; in the sum: the manifest asks for it"
 
 
-@dataclass(frozen=True)
-class Wanted:
-    """What is to be exported beside the objects themselves."""
-
-    tags: bool = False
-    versions: bool = False
-
-
-def cost_of(basis: Basis, wanted: Wanted) -> tuple[CostLine, ...]:
-    """Egress by tier, requests, archived objects; tags and versions where they are wanted."""
-    buckets = {name: basis.bucket(name) for name in basis.stack.buckets}
-    known = {name: bucket for name, bucket in buckets.items() if bucket is not None}
-    unknown = [name for name, bucket in buckets.items() if bucket is None]
-    ground = weakest([bucket.ground for bucket in known.values()]) if known else Ground.ASSUMED
-    size = sum(bucket.bytes + (_versions(bucket).bytes if wanted.versions else 0) for bucket in known.values())
-    objects = sum(bucket.objects + (_versions(bucket).objects if wanted.versions else 0) for bucket in known.values())
-    lines = [*_egress(size, ground), *_requests(objects, ground, wanted)] if known else []
-    lines += [line for name, bucket in known.items() for line in _archived(name, bucket)]
-    if wanted.versions:
-        lines += [_unknown(f"versions of {name}", "their number is not in the facts")
-                  for name, bucket in known.items() if bucket.versions is None]  # fmt: skip
+def cost_of(basis: Basis) -> tuple[CostLine, ...]:
+    """Egress by tier and requests of what is fetched; what it costs to have archived objects restored."""
+    buckets = {name: basis.taken(name) for name in basis.stack.buckets}
+    known = {name: taken for name, taken in buckets.items() if taken is not None}
+    unknown = [name for name, taken in buckets.items() if taken is None]
+    lines: list[CostLine] = []
+    if known:
+        ground = weakest([taken.ground for taken in known.values()])
+        lines += _egress(sum(taken.whole.bytes for taken in known.values()), ground)
+        lines += _requests(list(known.values()), ground)
+    lines += [line for name, taken in known.items() for line in _archived(name, taken)]
+    lines += [_unknown(f"versions of {name}", "their number is not in the facts")
+              for name, taken in known.items() if not taken.is_told]  # fmt: skip
     if unknown:
         lines.append(_unknown(f"{len(unknown)} of {len(buckets)} buckets", f"size not known: {', '.join(unknown[:5])}"))
     return tuple(lines)
-
-
-def _versions(bucket: BucketFacts) -> Amount:
-    return bucket.versions or Amount(objects=0, bytes=0)
 
 
 def _egress(size: int, ground: Ground) -> Iterator[CostLine]:
@@ -70,11 +58,14 @@ def _tier(below: float, upper: float) -> str:
     return f"beyond {below / 1000:g} TB" if upper == float("inf") else f"{below / 1000:g} to {upper / 1000:g} TB"
 
 
-def _requests(objects: int, ground: Ground, wanted: Wanted) -> Iterator[CostLine]:
+def _requests(buckets: Sequence[Taken], ground: Ground) -> Iterator[CostLine]:
+    objects = sum(taken.whole.objects for taken in buckets)
+    tagged = sum(taken.whole.objects for taken in buckets if taken.wanted.tags)
+    lists = sum(-(-taken.listed // KEYS_A_LIST) for taken in buckets)
     for what, count, price in (
         ("GetObject, one an object", objects, GET_USD_A_THOUSAND),
-        ("ListObjectsV2, 1,000 keys each", -(-objects // KEYS_A_LIST), LIST_USD_A_THOUSAND),
-        *((("GetObjectTagging, one an object", objects, GET_USD_A_THOUSAND),) if wanted.tags else ()),
+        ("ListObjectsV2, 1,000 keys each", lists, LIST_USD_A_THOUSAND),
+        *((("GetObjectTagging, one an object", tagged, GET_USD_A_THOUSAND),) if tagged else ()),
     ):
         yield CostLine(
             what=what, usd=round(count / 1000 * price, 2), formula=f"{count:,} / 1,000 x ${price:g}",
@@ -82,20 +73,26 @@ def _requests(objects: int, ground: Ground, wanted: Wanted) -> Iterator[CostLine
         )  # fmt: skip
 
 
-def _archived(name: str, bucket: BucketFacts) -> Iterator[CostLine]:
-    for (storage_class, tier), terms in TERMS.items():
-        held = bucket.classes.get(storage_class)
-        if held is None or not held.objects:
-            continue
-        usd = restore_usd(terms, held.objects, held.bytes, copied=storage_class not in WITHOUT_COPY)
-        yield CostLine(
-            what=f"{name}: {storage_class} back by {tier}, there after {terms.hours_from:g} to {terms.hours_to:g} h",
-            usd=usd,
-            formula=f"{sized(held.bytes)} x ${terms.usd_a_gb:g}/GiB + {held.objects:,} / 1,000 x "
-            f"${terms.usd_a_thousand:g} + 7 days of a copy",
-            source=ARCHIVE_SOURCE,
-            ground=bucket.ground,
-        )
+def _archived(name: str, taken: Taken) -> Iterator[CostLine]:
+    """The tier that the manifest asks for; where it asks for none, each tier, of which one is to be chosen."""
+    for frozen in taken.frozen:
+        for tier in Tier:
+            terms = terms_of(frozen.storage_class, tier)
+            if terms and (frozen.terms is None or tier is frozen.tier):
+                yield _restored(name, frozen, tier, terms, taken.ground)
+
+
+def _restored(name: str, frozen: Frozen, tier: Tier, terms: Terms, ground: Ground) -> CostLine:
+    held, copied = frozen.amount, TERMS_OF.get(frozen.storage_class, frozen.storage_class) not in WITHOUT_COPY
+    copy = " + 7 days of a copy" if copied else ""
+    return CostLine(
+        what=f"{name}: {frozen.storage_class} back by {tier}, there after {terms.hours_from:g} to {terms.hours_to:g} h",
+        usd=restore_usd(terms, held.objects, held.bytes, copied=copied),
+        formula=f"{sized(held.bytes)} x ${terms.usd_a_gb:g}/GiB + {held.objects:,} / 1,000 x "
+        f"${terms.usd_a_thousand:g}{copy}",
+        source=ARCHIVE_SOURCE if frozen.terms is None else ASKED_SOURCE,
+        ground=ground,
+    )
 
 
 def _unknown(what: str, why: str) -> CostLine:
@@ -103,5 +100,5 @@ def _unknown(what: str, why: str) -> CostLine:
 
 
 def total(lines: Sequence[CostLine]) -> float:
-    """US dollars of everything but the retrieval of archived objects, of which one tier is to be chosen."""
+    """US dollars of everything but the retrieval of archived objects of which a tier is still to be chosen."""
     return sum(line.usd or 0.0 for line in lines if line.source != ARCHIVE_SOURCE)

@@ -9,14 +9,18 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from operator import add, mul
 from statistics import NormalDist
 
-from migrate.figures import Estimate, drawn
+from migrate.figures import NORMAL_P90, Estimate, drawn
 from migrate.forecast.defaults import OWN_SPREAD
 from migrate.forecast.schedule import Network
+from migrate.plan import Plan
 
 DRAWS = 200
 SEED = 540
+LEAST_OWN = 0.1
+"""Eleven standard deviations away: the bound that keeps a time from being negative."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +51,48 @@ class Drawn:
     proved: Spread
 
 
-def draw(network: Network, up: Sequence[int], *, draws: int = DRAWS, seed: int = SEED) -> Drawn:
+Scale = Mapping[str, float]
+"""Figure -> what the seconds that rest on it are multiplied with; 1 where it is not named."""
+AS_IT_IS: Scale = {}
+
+
+class Luck:
+    """What is drawn for a plan: a factor a figure, shared by the steps that rest on it, and one for each step."""
+
+    def __init__(self, plan: Plan, *, draws: int = DRAWS, seed: int = SEED) -> None:
+        self.draws = draws
+        self._seed = seed
+        self._normals: dict[str, list[float]] = {}
+        self._factors: dict[tuple[str, float], list[float]] = {}
+        self._own = [[own_factor(normal) for normal in stratified(draws, f"{seed}:{step.id}")] for step in plan.steps]
+        self._estimates = [step.estimate for step in plan.steps]
+
+    def seconds(self, index: int, scale: Scale = AS_IT_IS) -> list[float]:
+        """The times of a step, one a draw, by its position in the plan; nothing where its time is not known."""
+        estimate = self._estimates[index]
+        if estimate is None:
+            return [0.0] * self.draws
+        whole: list[float] = []
+        for limits in estimate.stretches:
+            stretch: list[float] = []
+            for limit in limits:
+                median = limit.seconds * scale.get(limit.figure, 1.0)
+                own = [median * factor for factor in self._factor(limit.figure, limit.spread)]
+                stretch = list(map(max, stretch, own)) if stretch else own
+            whole = list(map(add, whole, stretch)) if whole else stretch
+        return list(map(mul, whole, self._own[index]))
+
+    def _factor(self, figure: str, spread: float) -> list[float]:
+        found = self._factors.get((figure, spread))
+        if found is None:
+            normals = self._normals.setdefault(figure, stratified(self.draws, f"{self._seed}:{figure}"))
+            found = self._factors[figure, spread] = [drawn(spread, normal) for normal in normals]
+        return found
+
+
+def draw(network: Network, up: Sequence[int], luck: Luck) -> Drawn:
     """`up`: positions of the steps after which users are served."""
-    durations = _durations(network, draws, seed)
+    durations = zip(*(luck.seconds(index) for index in range(len(network.plan.steps))), strict=True)
     outs, ups, proofs = [], [], []
     for one in durations:
         ends = network.place(one).ends
@@ -59,24 +102,10 @@ def draw(network: Network, up: Sequence[int], *, draws: int = DRAWS, seed: int =
     return Drawn(Spread(sorted(outs)), Spread(sorted(ups)), Spread(sorted(proofs)))
 
 
-def _durations(network: Network, draws: int, seed: int) -> list[list[float]]:
-    figures = {
-        limit.figure: limit.spread
-        for step in network.plan.steps
-        if step.estimate
-        for limits in step.estimate.stretches
-        for limit in limits
-    }
-    normals = {figure: stratified(draws, f"{seed}:{figure}") for figure in figures}
-    result = []
-    own = [stratified(draws, f"{seed}:{step.id}") for step in network.plan.steps]
-    for number in range(draws):
-        factors = {figure: normals[figure][number] for figure in figures}
-        result.append([
-            drawn_seconds(step.estimate, factors) * drawn(OWN_SPREAD, mine[number]) if step.estimate else 0.0
-            for step, mine in zip(network.plan.steps, own, strict=True)
-        ])  # fmt: skip
-    return result
+def own_factor(normal: float) -> float:
+    """What a step varies by for itself. Normal, not lognormal: with median and mean 1 a step keeps its median, and the
+    sum of many the sum of theirs."""
+    return max(LEAST_OWN, 1 + (OWN_SPREAD - 1) / NORMAL_P90 * normal)
 
 
 def drawn_seconds(estimate: Estimate, normals: Mapping[str, float]) -> float:

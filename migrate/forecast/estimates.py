@@ -4,18 +4,25 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
-from migrate.facts import BucketFacts, FetchFacts
+from migrate.export.archived import Terms
+from migrate.facts import Amount, FetchFacts
 from migrate.figures import Estimate, Figure, Ground, Limit, rated, sized, weakest
 from migrate.forecast import defaults
 from migrate.forecast.basis import Basis, named_source
+from migrate.forecast.taking import Taken
 from migrate.plan import Step
 
+OF_A_NETWORK = ("line", "uplink", "inside")
 ALIKE = 3.0
 """A journal's time says something about work that is at most so many times larger or smaller."""
 KNOWN_SPREAD = 1.3
 """How far a second run is off the first, 90th percentile over median: assumed, as no step was timed often enough."""
 PROBED_SPREAD = 1.4
 """How far a whole bucket is off a sample of some seconds; assumed."""
+THAW = "thaw"
+"""The figure of a restore out of an archive class: no line and no host makes it shorter."""
+THAW_SOURCE = "the provider's user guide, archive retrieval options"
+HOUR = 3600.0
 READS_OF_A_TREE = 4
 """MediaPlaced compares every byte before, for what to remove, after, and once more when the runner observes it."""
 
@@ -29,10 +36,14 @@ def estimated(step: Step, basis: Basis) -> Step:
 def _with_setup(step: Step, estimate: Estimate | None) -> Estimate | None:
     """What the step takes beside its data; a time of the journal and a probe have it already."""
     seconds = defaults.SETUP_SECONDS.get(step.kind)
-    if estimate is None or seconds is None or estimate.binding[0].figure in (step.id, "fetch"):
+    if estimate is None or seconds is None or _is_whole(step, estimate):
         return estimate
     setup = Limit("setup", seconds, defaults.SETUP_SPREAD, Ground.ASSUMED, defaults.DRILL, f"{seconds:g} s to set up")
     return Estimate(((setup,), *estimate.stretches))
+
+
+def _is_whole(step: Step, estimate: Estimate) -> bool:
+    return any(limit.figure in (step.id, "fetch") for limit in estimate.stretches[0])
 
 
 def _fixed(step: Step, basis: Basis) -> Estimate | None:
@@ -72,43 +83,66 @@ def _hosts_of_release(step: Step, basis: Basis) -> int:
 
 
 def _export(step: Step, basis: Basis) -> Estimate | None:
-    bucket = basis.bucket(step.subject)
-    if bucket is None:
+    """What can be read at once comes while the archived objects that are asked for thaw; these come after it."""
+    taken = basis.taken(step.subject)
+    if taken is None or not taken.is_told:
         return None
     # A line that was observed says more than a drill, which may have had another one.
-    known = _alike(step, basis, bucket.bytes) if basis.facts.line is None else None
+    known = _alike(step, basis, taken.whole.bytes) if basis.facts.line is None and taken.thaw is None else None
     if known:
         return known
-    line = basis.facts.line
-    if bucket.fetch and (line is None or line.ground is not Ground.MEASURED):
-        return _one(_as_probed(bucket, bucket.fetch, basis.export.hosts))
+    ready = _fetching(taken, taken.ready, basis)
+    if taken.thaw is None:
+        return Estimate((ready,))
+    return Estimate(((*ready, _thaw(taken.thaw)), _fetching(taken, taken.thawed, basis)))
+
+
+def _thaw(terms: Terms) -> Limit:
+    typical = (terms.hours_from + terms.hours_to) / 2
+    formula = f"{terms.hours_from:g} to {terms.hours_to:g} h until they are restored"
+    return Limit(THAW, typical * HOUR, terms.hours_to / typical, Ground.ASSUMED, THAW_SOURCE, formula)
+
+
+def _fetching(taken: Taken, amount: Amount, basis: Basis) -> tuple[Limit, ...]:
+    fetch, line = taken.bucket.fetch, basis.facts.line
+    if fetch and (line is None or line.ground is not Ground.MEASURED):
+        return _as_probed(taken, amount, fetch, basis)
     machines, cores = basis.export.hosts, basis.export.cores or defaults.EXPORT_CORES
-    processor = bucket.objects * defaults.OBJECT_CPU.value + bucket.bytes * defaults.BYTE_CPU.value
+    requests = amount.objects * taken.requests_each
+    processor = requests * defaults.OBJECT_CPU.value + amount.bytes * defaults.BYTE_CPU.value
     disk = basis.figure("disk_write")
-    limits = [
-        _by_rate(bucket.bytes, basis.line, bucket.ground),
-        _by_rate(bucket.bytes, replace(disk, value=disk.value * machines), bucket.ground),
-        _by_pace(bucket.objects, basis.figure("requests"), bucket.ground),
-        _by_pace(bucket.objects, basis.figure("listing"), bucket.ground),
-        _by_pace(bucket.objects, replace(defaults.LEDGER, value=defaults.LEDGER.value * machines), bucket.ground),
+    return (
+        _by_rate(amount.bytes, basis.line, taken.ground),
+        _by_rate(amount.bytes, replace(disk, value=disk.value * machines), taken.ground),
+        _by_pace(requests, basis.figure("requests"), taken.ground),
+        _by_pace(taken.listed, basis.figure("listing"), taken.ground),
+        _by_pace(amount.objects, replace(defaults.LEDGER, value=defaults.LEDGER.value * machines), taken.ground),
         Limit(
             "processor", processor / (machines * cores), defaults.OBJECT_CPU.spread, Ground.ASSUMED,
             defaults.BENCHMARK, f"{processor:,.3g} processor seconds / {machines * cores} cores",
         ),
-    ]  # fmt: skip
-    return Estimate((tuple(limits),))
+    )  # fmt: skip
 
 
-def _as_probed(bucket: BucketFacts, fetch: FetchFacts, hosts: int) -> Limit:
-    """Large objects wait for the line, small ones for their number; of the two the slower counts."""
-    by_bytes, by_number = bucket.bytes / fetch.rate / hosts, bucket.objects / fetch.per_second / hosts
+def _as_probed(taken: Taken, amount: Amount, fetch: FetchFacts, basis: Basis) -> tuple[Limit, ...]:
+    """Large objects wait for the line, small ones for their number; of the two the slower counts. One host was probed:
+    more of them share the uplink, and what the source gives for one bucket."""
+    hosts = basis.export.hosts
+    several = f" x {hosts} hosts" if hosts > 1 else ""
+    requests = amount.objects * taken.requests_each
+    by_bytes, by_number = amount.bytes / fetch.rate / hosts, requests / fetch.per_second / hosts
     formula = (
-        f"{sized(bucket.bytes)} / {sized(fetch.rate)}/s"
+        f"{sized(amount.bytes)} / {sized(fetch.rate)}/s{several}"
         if by_bytes >= by_number
-        else f"{bucket.objects:,} / {fetch.per_second:,.0f} a second"
+        else f"{requests:,} / {fetch.per_second:,.0f} a second{several}"
     )
-    ground = weakest((fetch.ground, bucket.ground))
-    return Limit("fetch", max(by_bytes, by_number), PROBED_SPREAD, ground, named_source(fetch), formula)
+    ground = weakest((fetch.ground, taken.ground))
+    limits = [Limit("fetch", max(by_bytes, by_number), PROBED_SPREAD, ground, named_source(fetch), formula)]
+    if basis.uplink:
+        limits.append(_by_rate(amount.bytes, basis.uplink, taken.ground))
+    source = basis.figure("requests")
+    limits.append(_by_pace(requests, replace(source, value=max(source.value, fetch.per_second)), taken.ground))
+    return tuple(limits)
 
 
 def _dump(step: Step, basis: Basis) -> Estimate | None:
@@ -187,7 +221,7 @@ def _known_limit(step: Step, seconds: float, source: str) -> Limit:
 
 
 def _by_rate(size: float, rate: Figure, size_ground: Ground) -> Limit:
-    shown = rated(rate.value) if rate.name in ("line", "inside") else f"{sized(rate.value)}/s"
+    shown = rated(rate.value) if rate.name in OF_A_NETWORK else f"{sized(rate.value)}/s"
     return Limit(
         rate.name, size / rate.value, rate.spread, weakest((rate.ground, size_ground)),
         f"{rate.name.replace('_', ' ')}: {rate.source}", f"{sized(size)} / {shown}",

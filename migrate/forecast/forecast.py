@@ -1,17 +1,20 @@
 """Everything that can be said of a plan before it runs."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from dataclasses import dataclass
+from datetime import datetime
 
 from migrate.figures import Ground, weakest
 from migrate.forecast.basis import Basis
-from migrate.forecast.cost import Wanted, cost_of, total
-from migrate.forecast.deadline import Chain, deadline_forecast
-from migrate.forecast.draws import DRAWS, Drawn, Spread, draw
+from migrate.forecast.chain import Chain
+from migrate.forecast.cost import cost_of, total
+from migrate.forecast.deadline import SAFE, deadline_forecast
+from migrate.forecast.draws import DRAWS, Drawn, Luck, Spread, draw
+from migrate.forecast.leaving import stays
+from migrate.forecast.moments import after, before
 from migrate.forecast.result import Finish, Forecast, LaneOutcome, StepForecast
 from migrate.forecast.room import room_of
-from migrate.forecast.schedule import Network, Timeline, critical_path, latest_begins, needed_by
+from migrate.forecast.schedule import Network, Timeline, critical_path, latest_begins
 from migrate.forecast.thawing import archived
 from migrate.forecast.words import point_of_no_return, rollback, unknowable
 from migrate.plan import Plan, Step
@@ -30,7 +33,6 @@ class Occasion:
     now: datetime
     go_at: datetime
     deadline: datetime | None = None
-    wanted: Wanted = field(default_factory=Wanted)
 
 
 def forecast(plan: Plan, basis: Basis, occasion: Occasion) -> Forecast:
@@ -39,16 +41,15 @@ def forecast(plan: Plan, basis: Basis, occasion: Occasion) -> Forecast:
     medians = [step.estimate.seconds if step.estimate else 0.0 for step in plan.steps]
     timeline = network.place(medians)
     up = [index for index, step in enumerate(plan.steps) if step.kind == "start.service"]
-    drawn = draw(network, up)
-    out_told = Chain.of(network).is_told
+    luck = Luck(plan)
+    drawn, chain = draw(network, up, luck), Chain.of(network, luck)
     told = all(step.estimate for step in plan.steps)
-    finishes = _finishes(network, timeline, up, drawn, occasion.go_at, out_told=out_told, told=told)
+    finishes = _finishes(network, timeline, up, drawn, occasion.go_at, out_told=chain.is_told, told=told)
+    out = drawn.out if chain.is_told else None
     deadline = (
-        deadline_forecast(network, basis, drawn.out if out_told else None, occasion.go_at, occasion.deadline)
-        if occasion.deadline
-        else None
+        deadline_forecast(plan, chain, basis, out, occasion.go_at, occasion.deadline) if occasion.deadline else None
     )
-    bill = cost_of(basis, occasion.wanted)
+    bill = cost_of(basis)
     return Forecast(
         made_at=occasion.now,
         go_at=occasion.go_at,
@@ -58,10 +59,11 @@ def forecast(plan: Plan, basis: Basis, occasion: Occasion) -> Forecast:
         more_lanes=_more_lanes(plan, medians, timeline, up, basis.lanes) if told and up else (),
         untold=tuple(step.id for step in plan.steps if step.estimate is None),
         deadline=deadline,
-        steps=_steps(network, timeline, medians, finishes, occasion),
+        steps=_steps(network, timeline, medians, finishes, chain, occasion),
         archived=archived(basis, occasion.deadline),
         cost=bill,
         bill_usd=round(total(bill), 2) if any(line.usd is not None for line in bill) else None,
+        stays=stays(basis),
         room=room_of(basis),
         point_of_no_return=point_of_no_return(plan),
     )
@@ -110,7 +112,7 @@ def _finish(what: str, spread: Spread, path: Sequence[Step], go_at: datetime) ->
     p50, p90 = spread.at(0.5), spread.at(0.9)
     return Finish.model_validate({
         "what": what, "p10_seconds": spread.at(0.1), "p50_seconds": p50, "p90_seconds": p90,
-        "p50_at": go_at + timedelta(seconds=p50), "p90_at": go_at + timedelta(seconds=p90),
+        "p50_at": after(go_at, p50), "p90_at": after(go_at, p90),
         "ground": _ground(path), "critical_path": tuple(step.id for step in path),
     })  # fmt: skip
 
@@ -125,13 +127,18 @@ def _ground(path: Sequence[Step]) -> Ground:
 
 
 def _steps(
-    network: Network, timeline: Timeline, medians: Sequence[float], finishes: Sequence[Finish], occasion: Occasion
+    network: Network,
+    timeline: Timeline,
+    medians: Sequence[float],
+    finishes: Sequence[Finish],
+    chain: Chain,
+    occasion: Occasion,
 ) -> tuple[StepForecast, ...]:
     told = any(finish.what == "proved" for finish in finishes)
     begins_told = _told_beginnings(network)
     critical = {name for finish in finishes if finish.what != "proved" for name in finish.critical_path}
     latest = latest_begins(network, timeline, medians, max(timeline.ends, default=0.0))
-    last_begins = _last_begins(network, occasion)
+    last_begins = _last_begins(chain, occasion.deadline)
     rows = []
     for index, step in enumerate(network.plan.steps):
         known = begins_told[index]
@@ -142,6 +149,7 @@ def _steps(
                 ends_seconds=round(timeline.ends[index], 3) if known and step.estimate else None,
                 critical=step.id in critical,
                 last_begin=last_begins.get(index),
+                latest_begin=after(occasion.go_at, max(latest[index], timeline.begins[index])) if told else None,
                 float_seconds=round(max(0.0, latest[index] - timeline.begins[index]), 3) if told else None,
                 rollback=rollback(step),
                 unknowable=unknowable(step),
@@ -158,10 +166,7 @@ def _told_beginnings(network: Network) -> list[bool]:
     return told
 
 
-def _last_begins(network: Network, occasion: Occasion) -> dict[int, datetime]:
-    if occasion.deadline is None or not Chain.of(network).is_told:
+def _last_begins(chain: Chain, deadline: datetime | None) -> dict[int, datetime]:
+    if deadline is None or not chain.is_told:
         return {}
-    available = (occasion.deadline - occasion.go_at).total_seconds()
-    safe = [step.estimate.p90_seconds if step.estimate else 0.0 for step in network.plan.steps]
-    begins = needed_by(network, safe, available)
-    return {index: occasion.go_at + timedelta(seconds=seconds) for index, seconds in begins.items()}
+    return {index: before(deadline, spread.at(SAFE)) for index, spread in chain.remaining().items()}

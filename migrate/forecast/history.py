@@ -1,13 +1,14 @@
 """What earlier runs and drills took, from the journal."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 from migrate.journal import Event, Journal, Record, Run
 
 ROOM_CHECKS = {"disk /srv": "disk", "memory": "memory"}
+PORTS_CHECK = "ports"
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,8 @@ class SeenHost:
     memory: int | None = None
     probed: bool = False
     """By a probe of this plan, and not by an earlier run."""
+    busy_ports: tuple[int, ...] | None = None
+    """Ports on which something listens that is not of the stack; None where nobody looked."""
 
 
 @dataclass(frozen=True)
@@ -88,9 +91,14 @@ def _whole(value: Any) -> int | None:
 
 
 def _seen(record: Record) -> dict[str, SeenHost]:
-    found: dict[str, dict[str, int]] = {}
+    found: dict[str, SeenHost] = {}
     for check in record.detail.get("checks", []):
-        amount = _whole(check.get("facts", {}).get("bytes"))
+        facts, host = check.get("facts", {}), check["host"]
+        seen = found.get(host, SeenHost(record.at))
+        amount = _whole(facts.get("bytes"))
         if amount is not None and check["name"] in ROOM_CHECKS:
-            found.setdefault(check["host"], {})[ROOM_CHECKS[check["name"]]] = amount
-    return {host: SeenHost(record.at, had.get("disk"), had.get("memory")) for host, had in found.items()}
+            is_disk = ROOM_CHECKS[check["name"]] == "disk"
+            found[host] = replace(seen, disk=amount) if is_disk else replace(seen, memory=amount)
+        elif check["name"] == PORTS_CHECK and isinstance(facts.get("busy"), list):
+            found[host] = replace(seen, busy_ports=tuple(facts["busy"]))
+    return found

@@ -40,6 +40,9 @@ class StepForecast(Part):
     last_begin: AwareDatetime | None
     """The last moment at which it can begin and the data is still out by the deadline, nine times in ten; empty where
     the deadline does not bind it."""
+    latest_begin: AwareDatetime | None
+    """The last moment at which it can begin without the whole being proved later, at the median; empty where a time of
+    the plan cannot be told."""
     float_seconds: float | None
     """So much later it may begin without the end of the whole coming later, at the median."""
     rollback: str
@@ -97,6 +100,15 @@ class OrderOutcome(Part):
     """What is left behind, in words."""
 
 
+class Together(Part):
+    """More export hosts and a wider line at once."""
+
+    export_hosts: int
+    """Export hosts, each with the disk and processor of those that there are."""
+    line: float
+    """The line of all of them together, bytes a second."""
+
+
 class DeadlineForecast(Part):
     """Whether the data is out by the deadline, and what would make it so."""
 
@@ -132,6 +144,11 @@ class DeadlineForecast(Part):
     """Export hosts with which it is met in half of all cases; empty where no number is enough."""
     export_hosts_p90: int | None
     """Export hosts with which it is met in nine of ten cases; empty where no number is enough."""
+    together_p50: Together | None
+    """Where neither a line nor hosts alone are enough: with both at once it is met in half of all cases; empty where
+    that is not enough either, or where one of the two is."""
+    together_p90: Together | None
+    """The same for nine of ten cases."""
     orders: tuple[OrderOutcome, ...]
     """Orders of the export, where it is missed."""
     left_behind: tuple[LeftBehind, ...]
@@ -154,7 +171,7 @@ class CostLine(Part):
 
 
 class ArchivedForecast(Part):
-    """Objects that must be restored at the old provider before they can be read; this plan leaves them there."""
+    """Objects that must be restored at the old provider before they can be read, and what a tier of that takes."""
 
     bucket: str
     """The bucket."""
@@ -168,17 +185,39 @@ class ArchivedForecast(Part):
     """A tier in which they can be restored."""
     hours: float
     """Hours until they can be read, at the latest."""
+    asked_for: bool
+    """Whether this plan has them restored in this tier, waits and fetches them (`restore_archived` of the manifest);
+    otherwise it leaves them there."""
     ask_by: AwareDatetime | None
     """The last moment to ask for them, with the time to fetch them by this line; empty without a deadline."""
+
+
+class Stays(Part):
+    """What of a bucket nobody asked for, and what would bring it along."""
+
+    bucket: str
+    """The bucket."""
+    what: str
+    """Archived objects and their class, or versions that are not current."""
+    objects: int | None
+    """Number of objects; empty where it is not known."""
+    bytes: int | None
+    """Their bytes; empty where they are not known."""
+    how: str
+    """The line of the manifest that would bring them along."""
+    breaks: bool
+    """Whether the export stays incomplete without them, and the run stops there."""
 
 
 class RoomLine(Part):
     """What the hosts of a group need of something, against what they have."""
 
     where: str
-    """Group of the inventory, or `export` for the machine that fetches."""
+    """Groups that these hosts serve, with a plus between them; `export` for the machine that fetches."""
     hosts: int
-    """Hosts of the group."""
+    """Hosts that serve just these groups."""
+    short_hosts: int
+    """How many of them are known to have too little."""
     resource: str
     """disk, files, memory, cores or ports."""
     needed: float
@@ -186,7 +225,7 @@ class RoomLine(Part):
     there: float | None
     """Bytes or number on the host that has least; empty where nobody said."""
     verdict: Verdict
-    """`fail` where it is short, `unknown` where nobody said what is there."""
+    """`fail` where one host or more is short, `unknown` where of one or more nobody said what is there."""
     formula: str
     """How the need was reckoned."""
     source: str
@@ -194,7 +233,7 @@ class RoomLine(Part):
     ground: Ground | None
     """What the amount that is there rests on."""
     worst_host: str
-    """The host that has least; empty where all have the same."""
+    """The host that has least; empty where all are known to have the same."""
 
 
 class PointOfNoReturn(Part):
@@ -290,7 +329,9 @@ class Forecast(Part):
     cost: tuple[CostLine, ...]
     """The bill of the old provider."""
     archived: tuple[ArchivedForecast, ...]
-    """Objects that this plan leaves behind, since they must be asked for: `export --restore-archived TIER`."""
+    """Objects that must be asked for, by tier."""
+    stays: tuple[Stays, ...]
+    """What this plan leaves at the old home even if everything goes well."""
     bill_usd: float | None
     """Egress and requests together; archived objects apart, as a tier is to be chosen. Empty where no size is known."""
     room: tuple[RoomLine, ...]
@@ -306,5 +347,11 @@ class Forecast(Part):
         reasons = []
         if self.deadline and self.deadline.standing in (Standing.MISSED, Standing.UNKNOWN):
             reasons.append(f"the deadline: {self.deadline.standing}")
-        reasons += [f"{line.where}: too little {line.resource}" for line in self.room if line.verdict is Verdict.FAIL]
+        reasons += [f"{row.bucket}: {row.what} would not be fetched" for row in self.stays if row.breaks]
+        reasons += [f"{line.where}: {_short(line)}" for line in self.room if line.verdict is Verdict.FAIL]
         return reasons
+
+
+def _short(line: RoomLine) -> str:
+    what = "ports that are taken or wanted twice" if line.resource == "ports" else f"too little {line.resource}"
+    return f"{what} on {line.short_hosts} of {line.hosts} hosts" if line.hosts > 1 else what

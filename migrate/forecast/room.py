@@ -1,6 +1,7 @@
 """What each host needs of disk, files, memory and cores against what it has."""
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -8,6 +9,7 @@ from migrate.check import Verdict
 from migrate.facts import Machine
 from migrate.figures import Figure, Ground, parse_size, sized
 from migrate.forecast.basis import Basis, named_source
+from migrate.forecast.history import SeenHost
 from migrate.forecast.result import RoomLine
 from migrate.inventory import Host
 from migrate.stack import Service, ServiceKind
@@ -37,6 +39,9 @@ RESOURCES = ("disk", "files", "memory", "cores")
 VARIABLES = {name: f"cloudexit_{name}" for name in RESOURCES}
 """Variables of the inventory that say what a host has: cloudexit_disk: 14TB, cloudexit_cores: 64, …"""
 EXPORT = "export"
+NOBODY = "nobody said, and preflight has not looked"
+MOST_PORTS = 4
+"""More ports that are taken than this are not named."""
 
 
 @dataclass(frozen=True)
@@ -48,22 +53,31 @@ class Need:
 
 
 def room_of(basis: Basis) -> tuple[RoomLine, ...]:
-    """One line for each group of hosts that serve the same, and resource; the machine that fetches comes first."""
+    """One line for each set of hosts that serve the same, and resource; the machine that fetches comes first."""
     lines = list(_export_room(basis))
-    for group in basis.stack.groups():
-        hosts = basis.inventory.group(group)
-        if hosts:
-            lines += _group_room(basis, group, hosts)
+    for served, hosts in _alike(basis).items():
+        lines += _room(basis, served, hosts)
     return tuple(_merged(lines))
 
 
+def _alike(basis: Basis) -> dict[tuple[str, ...], list[Host]]:
+    """Groups -> the hosts that are in just these: a host's services share what it has, whichever group they are of."""
+    alike: dict[tuple[str, ...], list[Host]] = {}
+    order = {group: number for number, group in enumerate(basis.stack.groups())}
+    for host in basis.inventory.hosts.values():
+        served = tuple(sorted((group for group in host.groups if group in order), key=order.__getitem__))
+        if served:
+            alike.setdefault(served, []).append(host)
+    return dict(sorted(alike.items(), key=lambda found: [order[group] for group in found[0]]))
+
+
 def _export_room(basis: Basis) -> Iterator[RoomLine]:
-    buckets = [basis.bucket(name) for name in basis.stack.buckets]
-    known = [bucket for bucket in buckets if bucket is not None]
+    buckets = [basis.taken(name) for name in basis.stack.buckets]
+    known = [taken for taken in buckets if taken is not None and taken.is_told]
     if not known:
         return
     hosts = basis.export.hosts
-    size, objects = sum(b.bytes for b in known), sum(b.objects for b in known)
+    size, objects = sum(taken.whole.bytes for taken in known), sum(taken.whole.objects for taken in known)
     part = "" if len(known) == len(buckets) else f"; {len(buckets) - len(known)} buckets of unknown size not counted"
     share = f" / {hosts} hosts" if hosts > 1 else ""
     for resource, need in (
@@ -72,23 +86,17 @@ def _export_room(basis: Basis) -> Iterator[RoomLine]:
         ("files", Need(objects * FOLDERS / hosts, f"{objects:,} objects x {FOLDERS}{share}{part}")),
     ):  # fmt: skip
         there = _said(basis.export, resource)
-        yield _line(EXPORT, hosts, resource, need, there, "")
+        yield _line(EXPORT, [], resource, need, {EXPORT: there} if there else {}).model_copy(update={"hosts": hosts})
 
 
-def _group_room(basis: Basis, group: str, hosts: list[Host]) -> Iterator[RoomLine]:
-    there = {host.name: host for host in hosts}
+def _room(basis: Basis, served: tuple[str, ...], hosts: list[Host]) -> Iterator[RoomLine]:
     needs = _needs_of_host(basis, hosts[0])
     for resource in RESOURCES:
-        if resource not in needs:
-            continue
-        found = {name: _there(basis, group, host, resource) for name, host in there.items()}
-        told = {name: figure for name, figure in found.items() if figure is not None}
-        if not told:
-            yield _line(group, len(hosts), resource, needs[resource], None, "")
-            continue
-        worst = min(told, key=lambda name: told[name].value)
-        same = len({figure.value for figure in told.values()}) == 1
-        yield _line(group, len(hosts), resource, needs[resource], told[worst], "" if same else worst)
+        if resource in needs:
+            found = {host.name: _there(basis, served, host, resource) for host in hosts}
+            told = {name: figure for name, figure in found.items() if figure is not None}
+            yield _line("+".join(served), hosts, resource, needs[resource], told)
+    yield _ports(basis, served, hosts)
 
 
 def _needs_of_host(basis: Basis, host: Host) -> dict[str, Need]:
@@ -101,10 +109,13 @@ def _needs_of_host(basis: Basis, host: Host) -> dict[str, Need]:
         if service.group in host.groups:
             for resource, need in _needs_of_service(basis, name, service):
                 amounts.setdefault(resource, []).append(need)
-    return {
-        resource: Need(sum(need.amount for need in needs), " + ".join(dict.fromkeys(need.formula for need in needs)))
-        for resource, needs in amounts.items()
-    }
+    return {resource: Need(sum(need.amount for need in needs), _summed(needs)) for resource, needs in amounts.items()}
+
+
+def _summed(needs: list[Need]) -> str:
+    """`4 GiB system + 2 x 512 MiB process`."""
+    counts = Counter(need.formula for need in needs)
+    return " + ".join(f"{count} x {formula}" if count > 1 else formula for formula, count in counts.items())
 
 
 def _needs_of_service(basis: Basis, name: str, service: Service) -> Iterator[tuple[str, Need]]:
@@ -144,22 +155,24 @@ def _media_needs(basis: Basis, service: str) -> Iterator[tuple[str, Need]]:
             yield "files", Need(bucket.objects * FOLDERS, f"{bucket.objects:,} objects x {FOLDERS}")
 
 
-def _there(basis: Basis, group: str, host: Host, resource: str) -> Figure | None:
-    """Facts first, then what preflight saw, then the inventory's variables."""
-    said = basis.facts.hosts.get(group)
-    figure = _said(said, resource) if said else None
-    if figure:
-        return figure
+def _there(basis: Basis, served: tuple[str, ...], host: Host, resource: str) -> Figure | None:
+    """Facts first, of several groups the least; then what preflight saw, then the inventory's variables."""
+    said = [figure for group in served if (machine := basis.facts.hosts.get(group))
+            and (figure := _said(machine, resource))]  # fmt: skip
+    if said:
+        return min(said, key=lambda figure: figure.value)
     seen = basis.history.hosts.get(host.name)
     amount = getattr(seen, resource, None)
     if seen is not None and amount is not None:
-        ground = Ground.MEASURED if seen.probed else Ground.KNOWN
-        return Figure(
-            resource, amount, ground, f"{'probe' if seen.probed else 'preflight'}, {seen.at:%Y-%m-%d %H:%M} UTC"
-        )
+        return _seen(resource, amount, seen)
     stated = basis.inventory.merged.get(host.name, {}).get(VARIABLES[resource])
     amount = _number(stated)
     return Figure(resource, amount, Ground.STATED, f"inventory: {VARIABLES[resource]}") if amount is not None else None
+
+
+def _seen(resource: str, amount: float, seen: SeenHost) -> Figure:
+    ground = Ground.MEASURED if seen.probed else Ground.KNOWN
+    return Figure(resource, amount, ground, f"{'probe' if seen.probed else 'preflight'}, {seen.at:%Y-%m-%d %H:%M} UTC")
 
 
 def _said(machine: Machine, resource: str) -> Figure | None:
@@ -173,25 +186,85 @@ def _number(stated: object) -> float | None:
     return float(parsed) if isinstance(parsed, int | float) and math.isfinite(parsed) else None
 
 
-def _line(where: str, hosts: int, resource: str, need: Need, there: Figure | None, worst: str) -> RoomLine:
-    verdict = Verdict.UNKNOWN if there is None else Verdict.PASS if there.value >= need.amount else Verdict.FAIL
+def _line(where: str, hosts: list[Host], resource: str, need: Need, told: Mapping[str, Figure]) -> RoomLine:
+    """`told`: host -> what it has. Short where one of them is short; enough only where each is known to have enough."""
+    least = min(told, key=lambda name: told[name].value, default="")
+    there = told.get(least)
+    short = sum(figure.value < need.amount for figure in told.values())
+    silent = len(hosts) - len(told) if hosts else 0
+    verdict = Verdict.FAIL if short else Verdict.UNKNOWN if silent or there is None else Verdict.PASS
+    source = there.source if there else NOBODY
+    if there and silent:
+        source = f"{source}; of {silent} of {len(hosts)} hosts nobody said"
+    differ = len({figure.value for figure in told.values()}) > 1
     return RoomLine(
-        where=where, hosts=hosts, resource=resource, needed=math.ceil(need.amount),
-        there=there.value if there else None, verdict=verdict, formula=need.formula,
-        source=there.source if there else "nobody said, and preflight has not looked",
-        ground=there.ground if there else None, worst_host=worst,
+        where=where, hosts=len(hosts), short_hosts=short, resource=resource, needed=math.ceil(need.amount),
+        there=there.value if there else None, verdict=verdict, formula=need.formula, source=source,
+        ground=there.ground if there else None, worst_host=least if differ or (there and silent) else "",
     )  # fmt: skip
 
 
+def _ports(basis: Basis, served: tuple[str, ...], hosts: list[Host]) -> RoomLine:
+    """Each port of these hosts can have one holder: a service, sshd, or what preflight saw listening there."""
+    wanted = _wanted_ports(basis, hosts[0])
+    ports = {port for port, _ in wanted}
+    names = ", ".join(f"{port} {name}" for port, name in wanted)
+    free: dict[str, Figure] = {}
+    taken: list[str] = []
+    for host in hosts:
+        seen = basis.history.hosts.get(host.name)
+        busy = set(seen.busy_ports) & ports if seen and seen.busy_ports is not None else set()
+        twice = [port for port, count in Counter([*(p for p, _ in wanted), host.port]).items() if count > 1]
+        taken += [f"{port} is taken on {host.name}" for port in sorted(busy)]
+        taken += [f"{port} is wanted twice on {host.name}" for port in twice]
+        if busy or twice or (seen and seen.busy_ports is not None):
+            count = len(ports - busy - set(twice))
+            free[host.name] = (
+                _seen("ports", count, seen)
+                if seen and seen.busy_ports is not None
+                else Figure("ports", count, Ground.STATED, "manifest and inventory")
+            )
+    need = Need(len(ports), "; ".join([names or "none", *taken[:MOST_PORTS]]))
+    return _line("+".join(served), hosts, "ports", need, free)
+
+
+def _wanted_ports(basis: Basis, host: Host) -> list[tuple[int, str]]:
+    found = [
+        (port, name)
+        for name, service in basis.stack.services.items()
+        if service.group in host.groups
+        for port in (service.port, service.write_port)
+        if port
+    ]
+    return sorted(found)
+
+
 def _merged(lines: list[RoomLine]) -> Iterator[RoomLine]:
-    """Groups that differ in nothing but their name are one line: a hundred database hosts of one size."""
+    """Hosts that differ in nothing but their groups' names are one line: a hundred database hosts of one size."""
     merged: dict[tuple[object, ...], list[RoomLine]] = {}
     for line in lines:
-        key = (line.hosts, line.resource, line.needed, line.there, line.formula, line.source)
+        formula = _without_names(line.formula) if line.resource == "ports" else line.formula
+        key = (line.hosts, line.resource, line.needed, line.there, formula, line.source, line.verdict)
         merged.setdefault(key, []).append(line)
     for same in merged.values():
         if len(same) == 1:
             yield same[0]
             continue
-        names = f"{same[0].where}…{same[-1].where}"
-        yield same[0].model_copy(update={"where": names, "hosts": sum(line.hosts for line in same)})
+        names = _together([line.where for line in same])
+        yield same[0].model_copy(update={
+            "where": names,
+            "hosts": sum(line.hosts for line in same),
+            "short_hosts": sum(line.short_hosts for line in same),
+            "formula": _without_names(same[0].formula) if same[0].resource == "ports" else same[0].formula,
+        })  # fmt: skip
+
+
+def _together(names: list[str]) -> str:
+    """`db001…db100` of a series, every name otherwise."""
+    series = len({name.rstrip("0123456789") for name in names}) == 1
+    return f"{names[0]}…{names[-1]}" if series else ", ".join(names)
+
+
+def _without_names(formula: str) -> str:
+    """`5432 database007` of a hundred databases: the port alone."""
+    return ", ".join(part.split(" ")[0] for part in formula.split(", ")) if ";" not in formula else formula

@@ -126,14 +126,3 @@ def latest_begins(network: Network, timeline: Timeline, durations: Sequence[floa
         for follower in after:
             latest[index] = min(latest[index], latest[follower] - durations[index])
     return latest
-
-
-def needed_by(network: Network, durations: Sequence[float], moment: float) -> dict[int, float]:
-    """Position of each step that the old home's data waits for -> the last moment at which it can begin, in seconds,
-    if the last of them must end by `moment`."""
-    latest: dict[int, float] = {index: moment - durations[index] for index in network.last_of_old_home}
-    for index in range(len(durations) - 1, -1, -1):
-        for follower in network.followers[index]:
-            if follower in latest:
-                latest[index] = min(latest.get(index, moment), latest[follower] - durations[index])
-    return latest

@@ -10,10 +10,8 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from migrate.figures import drawn
 from migrate.forecast.basis import Basis
-from migrate.forecast.defaults import OWN_SPREAD
-from migrate.forecast.draws import Spread, drawn_seconds
+from migrate.forecast.draws import Spread, drawn_seconds, own_factor
 from migrate.forecast.result import Simulation
 from migrate.forecast.schedule import Network
 from migrate.plan import Plan, Step
@@ -151,7 +149,7 @@ class _Run:
     def _attempt(self, index: int, now: float) -> tuple[float, int, bool]:
         """When an attempt that begins now ends, and whether in success."""
         step = self.network.plan.steps[index]
-        own = drawn(OWN_SPREAD, self.chance.gauss(0, 1))
+        own = own_factor(self.chance.gauss(0, 1))
         seconds = drawn_seconds(step.estimate, self.normals) * own if step.estimate else 0.0
         if step.kind == "export.bucket":
             seconds, fails = self._through_hours(now, seconds), self.world.source_fails

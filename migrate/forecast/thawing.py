@@ -1,35 +1,38 @@
-"""Objects in archive classes: this plan leaves them where they are, and each tier has a last moment to ask for them."""
+"""Objects in archive classes: what each tier takes, and the last moment to ask for them."""
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import datetime
 
-from migrate.export.archived import TERMS
+from migrate.export.archived import Tier
 from migrate.forecast.basis import Basis
+from migrate.forecast.moments import before
 from migrate.forecast.result import ArchivedForecast
+from migrate.forecast.taking import terms_of
 
 HOUR = 3600.0
 
 
 def archived(basis: Basis, deadline: datetime | None) -> tuple[ArchivedForecast, ...]:
-    """One row for each bucket, class and tier that the class has."""
+    """One row for each bucket, class and tier that the class has; of what the manifest asks for, its tier alone."""
     return tuple(_rows(basis, deadline))
 
 
 def _rows(basis: Basis, deadline: datetime | None) -> Iterator[ArchivedForecast]:
     for name in basis.stack.buckets:
-        bucket = basis.bucket(name)
-        for (storage_class, tier), terms in TERMS.items():
-            held = bucket.classes.get(storage_class) if bucket else None
-            if held is None or not held.objects:
-                continue
-            fetching = held.bytes / basis.line.value * basis.line.spread
-            seconds = terms.hours_to * HOUR + fetching
-            yield ArchivedForecast(
-                bucket=name,
-                storage_class=storage_class,
-                objects=held.objects,
-                bytes=held.bytes,
-                tier=tier.value,
-                hours=terms.hours_to,
-                ask_by=deadline - timedelta(seconds=seconds) if deadline else None,
-            )
+        taken = basis.taken(name)
+        for frozen in taken.frozen if taken else ():
+            fetching = frozen.amount.bytes / basis.line.value * basis.line.spread
+            for tier in Tier:
+                terms = terms_of(frozen.storage_class, tier)
+                if terms is None or (frozen.terms and tier is not frozen.tier):
+                    continue
+                yield ArchivedForecast(
+                    bucket=name,
+                    storage_class=frozen.storage_class,
+                    objects=frozen.amount.objects,
+                    bytes=frozen.amount.bytes,
+                    tier=tier.value,
+                    hours=terms.hours_to,
+                    asked_for=frozen.terms is not None,
+                    ask_by=before(deadline, terms.hours_to * HOUR + fetching) if deadline else None,
+                )

@@ -11,7 +11,9 @@ from migrate.figures import sized
 from migrate.forecast.history import SeenHost
 from migrate.inventory import Host, Inventory
 from migrate.ports import Hosts
+from migrate.stack import Stack
 from migrate.target.hostfacts import observe
+from migrate.target.preflight import ports_taken
 
 DISK_BYTES = 256_000_000
 DISK_SECONDS = 5.0
@@ -48,11 +50,12 @@ def probe_line(hosts: Hosts, host: Host) -> RateFacts:
     return RateFacts(rate=LINK_BYTES / seconds, source=source, at=datetime.now(UTC))
 
 
-def probe_host(hosts: Hosts, host: Host) -> SeenHost:
-    """What is free there. Raises Unreachable or Refused."""
+def probe_host(hosts: Hosts, stack: Stack, host: Host) -> SeenHost:
+    """What is free there, and which ports are not. Raises Unreachable or Refused."""
     facts = observe(hosts, host, ())
     disk = facts.disk_free.get("/srv", facts.disk_free.get("/"))
-    return SeenHost(datetime.now(UTC), disk=disk, memory=facts.memory_free, probed=True)
+    busy = tuple(port for port, _ in ports_taken(stack, host, facts.listeners))
+    return SeenHost(datetime.now(UTC), disk=disk, memory=facts.memory_free, probed=True, busy_ports=busy)
 
 
 def hosts_to_probe(inventory: Inventory) -> list[Host]:

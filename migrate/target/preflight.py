@@ -12,7 +12,7 @@ from migrate.inventory import Host, Inventory
 from migrate.plan import Step
 from migrate.ports import Hosts
 from migrate.secret import Secrets
-from migrate.stack import Stack
+from migrate.stack import Service, Stack
 from migrate.target.hostfacts import HostFacts, Listener, observe
 from migrate.target.sidebyside import answers_and_faults
 from migrate.target.variables import packages_of, services_of
@@ -137,23 +137,33 @@ def _clock(host: Host, facts: HostFacts) -> CheckResult:
     return _check(host, "clock", off <= CLOCK_WARNING_SECONDS, detail, hint, severity)
 
 
-def _ports(stack: Stack, host: Host, listeners: Sequence[Listener]) -> CheckResult:
-    wanted = {
-        port: service
-        for service in services_of(stack, host).values()
-        for port in (service.port, service.write_port)
-        if port
-    }
-    taken = sorted(
+def ports_taken(stack: Stack, host: Host, listeners: Sequence[Listener]) -> list[tuple[int, str]]:
+    """Ports of the host's services on which something else listens, each with the unit of that something. Pure."""
+    wanted = _wanted_ports(stack, host)
+    return sorted(
         {
             (listener.port, listener.unit or "a process outside systemd")
             for listener in listeners
             if listener.port in wanted and not _is_of(listener.unit, wanted[listener.port].unit)
         }
     )
+
+
+def _wanted_ports(stack: Stack, host: Host) -> dict[int, Service]:
+    return {
+        port: service
+        for service in services_of(stack, host).values()
+        for port in (service.port, service.write_port)
+        if port
+    }
+
+
+def _ports(stack: Stack, host: Host, listeners: Sequence[Listener]) -> CheckResult:
+    wanted, taken = _wanted_ports(stack, host), ports_taken(stack, host, listeners)
     detail = "; ".join(f"{port} is taken by {unit}" for port, unit in taken)
     free = f"free or ours: {', '.join(str(port) for port in sorted(wanted))}" if wanted else "none is needed"
-    return _check(host, "ports", not taken, detail or free, "stop what listens there, or give the service another port")
+    hint = "stop what listens there, or give the service another port"
+    return replace(_check(host, "ports", not taken, detail or free, hint), facts={"busy": [port for port, _ in taken]})
 
 
 def _is_of(unit: str, service_unit: str) -> bool:

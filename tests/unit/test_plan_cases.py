@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from migrate.check import Verdict
-from migrate.figures import rated, sized
+from migrate.figures import rated, rated_up, sized
 from migrate.forecast.result import Forecast, RoomLine
 from migrate.report.plan_view import amount, span
 from tests.plan_cases import PLANS, Case, read_case
@@ -33,6 +33,8 @@ def chosen(found: Mapping[str, Any], expected: Mapping[str, Any]) -> dict[str, A
 def room(lines: tuple[RoomLine, ...]) -> list[str]:
     return [
         f"{r.where} {r.resource}: {amount(r.resource, r.needed)} of {amount(r.resource, r.there)}, {r.verdict}"
+        + (f" on {r.short_hosts} of {r.hosts}" if r.hosts > 1 and r.short_hosts else "")
+        + (f", least on {r.worst_host}" if r.worst_host else "")
         for r in lines
     ]
 
@@ -72,6 +74,13 @@ LOOKS: Mapping[str, Callable[[Case, Any], Any]] = {
     "archived": lambda case, _: [
         f"{r.bucket}: {r.tier}, ask by {r.ask_by:%d %b %H:%M}" for r in case.forecast.archived if r.ask_by
     ],
+    "stays": lambda case, _: [
+        f"{row.bucket}: {row.what}, {row.objects:,} objects, {sized(row.bytes or 0)}; {row.how}"
+        for row in case.forecast.stays
+    ],
+    "together": lambda case, _: (
+        f"{found.export_hosts} hosts, {rated_up(found.line)}" if (found := deadline(case).together_p50) else "nothing"
+    ),
     "no_return": lambda case, _: case.forecast.point_of_no_return.step,
     "critical_up": lambda case, expected: [
         name for name in expected for f in case.forecast.finishes if f.what == "up" and name in f.critical_path

@@ -1,0 +1,76 @@
+"""When a run that is under way will end: the plan's own forecast, with what is done out of the way."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from migrate.forecast.draws import Luck, Spread
+from migrate.forecast.schedule import Network
+from migrate.plan import SIDE_BY_SIDE, Plan
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How far a step is."""
+
+    done: bool = False
+    elapsed_seconds: float = 0.0
+    """Since it began; 0 where it has not."""
+    seconds_left: float | None = None
+    """As the step itself reckons, if it does."""
+
+
+@dataclass(frozen=True)
+class Remaining:
+    """What is left until something is reached; seconds from now. `untold`: steps before it whose time is not known, so
+    that it takes at least so long."""
+
+    spread: Spread
+    untold: tuple[str, ...]
+
+
+def remaining(plan: Plan, standings: Mapping[str, Standing], lanes: int = SIDE_BY_SIDE) -> dict[str, Remaining]:
+    """`out`, `up` and `proved`: those that this plan has steps for and that are not reached yet. `standings`: id of a
+    step -> how far it is; a step that is not named has not begun."""
+    network = Network(plan, lanes)
+    luck = Luck(plan)
+    known = [standings.get(step.id, Standing()) for step in plan.steps]
+    draws = list(zip(*(_left(luck.seconds(i), known[i]) for i in range(len(known))), strict=True))
+    ends = [network.place(one).ends for one in draws]
+    found = {}
+    for what, last in _reached(plan).items():
+        open_ = [index for index in last if not known[index].done]
+        if open_:
+            untold = tuple(plan.steps[index].id for index in _before(network, open_) if _is_untold(plan, known, index))
+            found[what] = Remaining(Spread(sorted(max(one[index] for index in open_) for one in ends)), untold)
+    return found
+
+
+def _reached(plan: Plan) -> dict[str, list[int]]:
+    """What is reached -> the steps that end it."""
+    out = [index for index, step in enumerate(plan.steps) if step.needs_old_home]
+    up = [index for index, step in enumerate(plan.steps) if step.kind == "start.service"]
+    return {"out": out, "up": up, "proved": list(range(len(plan.steps)))}
+
+
+def _left(seconds: list[float], standing: Standing) -> list[float]:
+    if standing.done:
+        return [0.0] * len(seconds)
+    if standing.seconds_left is not None:
+        return [standing.seconds_left] * len(seconds)
+    return [max(0.0, one - standing.elapsed_seconds) for one in seconds]
+
+
+def _before(network: Network, last: list[int]) -> list[int]:
+    """These steps and all that they require, in the plan's order."""
+    kept: set[int] = set()
+    open_ = list(last)
+    while open_:
+        index = open_.pop()
+        if index not in kept:
+            kept.add(index)
+            open_ += network.requires[index]
+    return sorted(kept)
+
+
+def _is_untold(plan: Plan, known: list[Standing], index: int) -> bool:
+    return plan.steps[index].estimate is None and not known[index].done and known[index].seconds_left is None
