@@ -84,7 +84,7 @@ def tell_moto(host: str, port: int, path: str, body: str = "") -> None:
 
 def fill(cloud: Cloud) -> None:
     """Something of every service."""
-    for part in (_buckets, _metrics, _databases, _machines, _containers, _messages, _names, _keys, _identities):
+    for part in (_buckets, _metrics, _used_disk, _databases, _machines, _containers, _messages, _names, _keys, _identities):
         part(cloud)
 
 
@@ -150,12 +150,28 @@ def _metrics(cloud: Cloud) -> None:
         )  # fmt: skip
 
 
+def _used_disk(cloud: Cloud) -> None:
+    for metric, dimension, name, value in (
+        ("FreeStorageSpace", "DBInstanceIdentifier", "app-main", 400 * 1024**3),
+        ("VolumeBytesUsed", "DBClusterIdentifier", "app-aurora", 7 * 10**9),
+    ):
+        cloud.client("cloudwatch").put_metric_data(
+            Namespace="AWS/RDS",
+            MetricData=[
+                {
+                    "MetricName": metric, "Value": float(value), "Timestamp": datetime.now(UTC) - timedelta(hours=2),
+                    "Dimensions": [{"Name": dimension, "Value": name}],
+                }
+            ],
+        )  # fmt: skip
+
+
 def _databases(cloud: Cloud) -> None:
     rds = cloud.client("rds")
     common = {"MasterUsername": "ops", "MasterUserPassword": "not-a-secret-1"}
     rds.create_db_instance(
         DBInstanceIdentifier="app-main", Engine="postgres", DBInstanceClass="db.r6g.xlarge", AllocatedStorage=500,
-        PubliclyAccessible=False, **common,
+        PubliclyAccessible=False, DBName="plaza", **common,
     )  # fmt: skip
     rds.create_db_snapshot(DBInstanceIdentifier="app-main", DBSnapshotIdentifier="app-main-before-upgrade")
     rds.create_db_cluster(DBClusterIdentifier="app-aurora", Engine="aurora-postgresql", **common)

@@ -22,7 +22,7 @@ from tests.pictures import jpeg
 
 REGIONS = (REGION, OTHER_REGION)
 NOT_CHECKED_RIGHTLY = {
-    "cloudwatch:ListMetrics", "cloudfront:ListDistributions", "route53:ListHostedZones",
+    "cloudwatch:ListMetrics", "cloudwatch:GetMetricData", "cloudfront:ListDistributions", "route53:ListHostedZones",
     "s3:GetAccountPublicAccessBlock",
 }  # fmt: skip
 """Actions that moto takes for others, or whose signature it cannot check, behind its own server."""
@@ -79,8 +79,8 @@ def test_a_bucket_without_metrics_is_empty_or_of_unknown_size_and_never_guessed(
     [
         ("s3", "app-media", {"readable": True, "listable": True, "writable": False, "inventory": True}),
         ("s3", "app-backups", {"readable": False, "versioning": "enabled", "encryption": "customer key"}),
-        ("rds", "app-main", {"engine_family": "postgresql", "storage_gb": 500}),
-        ("rds", "app-aurora", {"engine": "aurora-postgresql", "members": 1}),
+        ("rds", "app-main", {"storage_gb": 500, "used_bytes": 100 * 1024**3}),
+        ("rds", "app-aurora", {"engine": "aurora-postgresql", "members": 1, "used_bytes": 7 * 10**9}),
         ("sqs", "jobs", {"messages": 3}),
         ("route53", "myapp.example", {"ns_ttl_seconds": 172800, "longest_record_ttl_seconds": 86400}),
         ("acm", "myapp.example", {"type": "public", "exportable": False}),

@@ -8,7 +8,7 @@ import pytest
 
 from migrate.adapters.aws_account.answers import NotSeen
 from migrate.adapters.aws_account.reader import Look
-from migrate.adapters.aws_account.readers import s3_metrics
+from migrate.adapters.aws_account.readers import metrics as module
 from migrate.adapters.aws_account.readers.s3 import S3
 from migrate.assess.observed import Blindness, Resource
 
@@ -112,7 +112,7 @@ def test_values_on_a_further_page_are_read() -> None:
 
 def test_a_refusal_among_the_values_makes_every_bucket_it_touches_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
     """Half of a bucket's classes would be a size that is too small."""
-    monkeypatch.setattr(s3_metrics, "QUERIES", 2)
+    monkeypatch.setattr(module, "QUERIES", 2)
     metrics: dict[Any, float | None] = {
         ("a", BYTES, "StandardStorage"): 7.0, ("b", BYTES, "StandardStorage"): 1.0,
         ("a", BYTES, "DeepArchiveStorage"): 900.0, ("a", COUNT, "AllStorageTypes"): 3.0,
