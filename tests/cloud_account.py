@@ -84,7 +84,20 @@ def tell_moto(host: str, port: int, path: str, body: str = "") -> None:
 
 def fill(cloud: Cloud) -> None:
     """Something of every service."""
-    for part in (_buckets, _metrics, _used_disk, _databases, _machines, _containers, _messages, _names, _keys, _identities):
+    for part in (
+        _buckets,
+        _metrics,
+        _used_disk,
+        _databases,
+        _machines,
+        _containers,
+        _messages,
+        _names,
+        _keys,
+        _identities,
+        _gateways,
+        _services_unknown_here,
+    ):
         part(cloud)
 
 
@@ -296,6 +309,27 @@ def _identities(cloud: Cloud) -> None:
     iam = cloud.client("iam")
     iam.create_user(UserName="deploy")
     iam.create_access_key(UserName="deploy")
+
+
+def _gateways(cloud: Cloud) -> None:
+    cloud.client("ecr").create_repository(repositoryName="web/api")
+    cloud.client("efs").create_file_system(CreationToken="shared")
+    cloud.client("apigateway").create_rest_api(name="partners")
+    cloud.client("apigatewayv2").create_api(Name="live", ProtocolType="WEBSOCKET", RouteSelectionExpression="$r.b.a")
+    cloud.client("stepfunctions").create_state_machine(
+        name="signup", roleArn="arn:aws:iam::123456789012:role/steps",
+        definition=json.dumps({"StartAt": "a", "States": {"a": {"Type": "Succeed"}}}),
+    )  # fmt: skip
+    cloud.client("cognito-identity").create_identity_pool(
+        IdentityPoolName="phones", AllowUnauthenticatedIdentities=True
+    )
+
+
+def _services_unknown_here(cloud: Cloud) -> None:
+    for name in ("events", "orders"):
+        cloud.client("glue").create_job(
+            Name=name, Role="arn:aws:iam::123456789012:role/glue", Command={"Name": "glueetl"}, Tags={"team": "data"}
+        )
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ INSTANCE_SOURCE = "CloudWatch: what is used of the disk of rds/{}; its logs and 
 CLUSTER_SOURCE = "CloudWatch: VolumeBytesUsed of rds/{}; other databases of the cluster count too"
 HEAD = """\
 # Facts for `cloudexit plan --facts`, from account {account}, looked at {at}.
-# What the account does not tell is left out and stands in a comment: take the mark away only from what you have counted.
+# What the account does not tell is left out and stands in a comment: take the mark away only where you have counted.
 """
 
 

@@ -127,6 +127,7 @@ def _reasons(
         yield f"{unclear:,} questions were answered with an error of the service"
     if not (faults or unseen or totals.unanswered):
         captive = f"{totals.captive} captive, each with an answer" if totals.captive else "nothing is captive"
-        yield f"all of the {len(KNOWN):,} kinds of service that are known here were seen; {captive}"
+        known = f"all of the {len(KNOWN):,} kinds of service that are known here were seen, others by their tags"
+        yield f"{known}; {captive}"
     if question.regions:
         yield f"only {', '.join(question.regions)} was asked: what is in other regions is not known"

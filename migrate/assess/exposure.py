@@ -122,7 +122,9 @@ def _denies_everyone(statement: Statement) -> bool:
 
 def _names_everyone(statement: Statement) -> bool:
     principal = statement.get("Principal")
-    names = [each for part in principal.values() for each in _listed(part)] if isinstance(principal, dict) else principal
+    names = (
+        [each for part in principal.values() for each in _listed(part)] if isinstance(principal, dict) else principal
+    )
     return "*" in _listed(names)
 
 

@@ -54,7 +54,8 @@ Code = Annotated[
     list[Path] | None, typer.Option("--code", help="Release, configuration or checkout to look through; repeatable.")
 ]
 FactsFile = Annotated[
-    Path | None, typer.Option("--facts", metavar="FILE", help="Write what the account tells of sizes, for plan --facts.")
+    Path | None,
+    typer.Option("--facts", metavar="FILE", help="Write what the account tells of sizes, for plan --facts."),
 ]
 
 

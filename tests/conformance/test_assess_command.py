@@ -94,12 +94,8 @@ def test_facts_are_written_for_the_plan_and_never_over_a_file(cloud: Cloud, tmp_
     assert path.read_text() == before
 
 
-@pytest.mark.parametrize(
-    ("named", "says"), [("none/facts.yaml", "no such folder"), ("gone", "stands there already")]
-)
-def test_facts_that_have_no_place_are_refused_before_anybody_is_asked(
-    tmp_path: Path, named: str, says: str
-) -> None:
+@pytest.mark.parametrize(("named", "says"), [("none/facts.yaml", "no such folder"), ("gone", "stands there already")])
+def test_facts_that_have_no_place_are_refused_before_anybody_is_asked(tmp_path: Path, named: str, says: str) -> None:
     (tmp_path / "gone").symlink_to(tmp_path / "nowhere")
     done = command(Cloud("http://127.0.0.1:1"), own_manifest(tmp_path), "--facts", tmp_path / named)
     assert (done.returncode, says in done.stderr) == (2, True)

@@ -10,11 +10,11 @@ import pytest
 from botocore.stub import Stubber
 
 from migrate.adapters.aws_account import calls as module
-from migrate.adapters.aws_account.answers import NotSeen, not_seen
 from migrate.adapters.aws_account import survey as survey_module
+from migrate.adapters.aws_account.answers import NotSeen, not_seen
 from migrate.adapters.aws_account.calls import Calls, Identity
-from migrate.adapters.aws_account.reader import Look, Reader
 from migrate.adapters.aws_account.pictures import sampled_positions
+from migrate.adapters.aws_account.reader import Look, Reader
 from migrate.adapters.aws_account.readers import names
 from migrate.adapters.aws_account.readers.compute import EKS, LAMBDA
 from migrate.adapters.aws_account.readers.databases import RDS
@@ -89,7 +89,9 @@ def unsubscribed(code: str = "SubscriptionRequiredException") -> NotSeen:
 
 
 def test_a_service_that_was_never_signed_up_for_hides_nothing(calls: Calls) -> None:
-    observed = survey(Answering(sns=unsubscribed(), eks=unsubscribed("OptInRequired")), [REGION], readers=(SNS, EKS, KMS))
+    observed = survey(
+        Answering(sns=unsubscribed(), eks=unsubscribed("OptInRequired")), [REGION], readers=(SNS, EKS, KMS)
+    )
     assert (observed.resources, observed.unseen) == ((), ())
 
 

@@ -57,7 +57,7 @@ def test_a_bucket_is_known_with_its_ground_source_and_time(tmp_path: Path, plaza
 
 def test_a_bucket_of_one_class_is_wholly_of_it(tmp_path: Path, plaza: Stack) -> None:
     facts, _ = written(tmp_path, plaza, bucket(bytes_by_class={"DEEP_ARCHIVE": 70, "STANDARD": 0}))
-    (storage_class, amount), = facts.buckets[MEDIA].classes.items()
+    ((storage_class, amount),) = facts.buckets[MEDIA].classes.items()
     assert (storage_class, amount.objects, amount.bytes) == ("DEEP_ARCHIVE", 7, 70)
 
 

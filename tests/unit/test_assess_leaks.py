@@ -134,7 +134,10 @@ def test_a_block_of_bucket_or_account_closes(where: str) -> None:
         ("app.auth.us-east-1.amazoncognito.com", ["app.auth.us-east-1.amazoncognito.com"]),
         ("https://s3.dualstack.us-east-1.amazonaws.com/b", ["s3.dualstack.us-east-1.amazonaws.com"]),
         ("https://sqs.us-east-1.api.aws/1/jobs", ["sqs.us-east-1.api.aws"]),
-        ("x.us-east-1.awsapprunner.com main.d1.amplifyapp.com", ["x.us-east-1.awsapprunner.com", "main.d1.amplifyapp.com"]),
+        (
+            "x.us-east-1.awsapprunner.com main.d1.amplifyapp.com",
+            ["x.us-east-1.awsapprunner.com", "main.d1.amplifyapp.com"],
+        ),
         ("amazonaws.community", []),
         ("notcloudfront.network", []),
         ("https://cdn.myapp.example/", []),

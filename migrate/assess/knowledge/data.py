@@ -33,6 +33,13 @@ DATA = (
         source=f"{AWS}/AmazonS3/latest/API/API_GetObject.html",
     ),
     Rule(
+        "efs", "file-system", Hold.PORTABLE,
+        why="plain files behind NFS; they leave only through a host that mounts them, at the file system's own pace",
+        instead="files on own disks, served by NFS where several hosts write them",
+        lead_hours=8, first="mount it on a host and rsync --hard-links --xattrs; small files take far longer",
+        source=f"{AWS}/efs/latest/ug/how-it-works.html",
+    ),
+    Rule(
         "rds", "instance", Hold.PORTABLE, when={"engine_family": "postgresql"},
         why="the database is PostgreSQL: pg_dump and logical replication leave; the physical snapshot does not",
         instead="PostgreSQL of the same major version or a newer one, on own disks, with its own backups",

@@ -133,7 +133,10 @@ EKS = Reader("eks", {"eks.list_clusters": "eks:ListClusters", "eks.describe_clus
 def _lambda(look: Look) -> Iterator[Resource]:
     for found in look.pages("lambda.list_functions", "Functions", token="NextMarker", asked="Marker"):
         sheet = look.sheet(
-            "function", found["FunctionName"], runtime=found.get("Runtime", "image"), code_bytes=found.get("CodeSize", 0)
+            "function",
+            found["FunctionName"],
+            runtime=found.get("Runtime", "image"),
+            code_bytes=found.get("CodeSize", 0),
         )
         environment = found.get("Environment", {})
         if sealed := environment.get("Error"):

@@ -65,7 +65,7 @@ def _used_bytes(
     look: Look, instances: Sequence[Mapping[str, Any]], clusters: Sequence[Mapping[str, Any]]
 ) -> dict[str, dict[str, Fact]]:
     """Name -> bytes that are used, and when: of an instance what is not free, of a cluster its volume."""
-    allocated = {found["DBInstanceIdentifier"]: found.get("AllocatedStorage") for found in instances}
+    allocated: dict[str, int] = {found[INSTANCE]: found.get("AllocatedStorage") or 0 for found in instances}
     series = [Series("AWS/RDS", FREE, ((INSTANCE, name),)) for name, size in allocated.items() if size]
     series += [Series("AWS/RDS", VOLUME, ((CLUSTER, found[CLUSTER]),)) for found in clusters]
     values, _ = newest(look, look.region, series, HOURLY, "bytes used by databases")
