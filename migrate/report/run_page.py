@@ -35,9 +35,7 @@ def _moment(text: str | None) -> str:
 def _head(report: Mapping[str, Any], name: str) -> Iterator[str]:
     tone = "good" if report["proved"] else "bad"
     noun = _noun(report).capitalize()
-    headline = (
-        f"{noun} {report['run']}: done, and proved" if report["proved"] else f"{noun} {report['run']}: not proved"
-    )
+    headline = f"{noun} {report['run']}: done, and proved" if report["proved"] else f"{noun} {report['run']}: not proved"
     failed = [row["id"] for row in report["steps"] if row["outcome"] == "failed"]
     held = f" Held at {', '.join(f'<code>{escape(step)}</code>' for step in failed)}." if failed else ""
     yield f'<header class="{tone}"><p class="name">{escape(name)}, cloudexit {escape(report["command"])}, '
