@@ -13,6 +13,8 @@ from migrate.assess.observed import Blindness, Observed, Unseen, silent_regions
 from migrate.assess.vendors import stops
 from migrate.stack import Stack
 
+NAMED = 6
+"""Regions that a reason names; all of them stand in `silent_regions`."""
 KNOWN = frozenset(rule.service for rule in RULES)
 
 
@@ -121,7 +123,8 @@ def _reasons(
         yield f"not allowed to look in {denied:,} places: what is there is not known"
     silent = silent_regions(unseen)
     if silent:
-        yield f"no answer from {', '.join(silent)}: what is there is not known"
+        more = f" and {len(silent) - NAMED:,} more" if len(silent) > NAMED else ""
+        yield f"no answer from {', '.join(silent[:NAMED])}{more}: what is there is not known"
     unclear = sum(u.reason is Blindness.NOT_UNDERSTOOD for u in unseen)
     if unclear:
         yield f"{unclear:,} questions were answered with an error of the service"

@@ -9,8 +9,10 @@ from rich.table import Table
 from rich.text import Text
 
 from migrate.assess.findings import Assessment, Conclusion, Deed, Finding, Hold, Leak, Stop
+from migrate.assess.judging import service_name
 from migrate.assess.knowledge import ASSUMED
 from migrate.assess.observed import Fact, Unseen
+from migrate.assess.vendors import PROVIDES
 from migrate.report.lines import say, visible
 from migrate.report.terminal import size
 
@@ -183,6 +185,8 @@ def _show_stops(console: Console, title: str, stops: Sequence[Stop]) -> None:
     _heading(console, title)
     for stop in stops:
         held = f", {stop.held} in this account" if stop.held else ""
+        if not stop.held and service_name(stop.provider) in PROVIDES:
+            held = ", none seen in this account"
         say(console, (stop.vendor, "bold"), f"  {stop.does} by {stop.provider}{held}", indent=3)
         say(console, f"{stop.after}: {stop.effect}", indent=4, hanging=2)
         for text in _stopped(stop):

@@ -11,8 +11,11 @@ from rich.console import Console
 from migrate.assess.assessing import Question, assess
 from migrate.assess.findings import Leak, LeakKind
 from migrate.assess.observed import Blindness, Observed, Resource, Unseen
+from migrate.manifest import read_stack
 from migrate.report.assessment import show_assessment
 from migrate.report.lines import visible
+from migrate.stack import Vendor
+from tests.drill import PLAZA
 
 AT = datetime(2026, 11, 21, 3, 0, tzinfo=UTC)
 ODD_NAMES = ("\x1b[2J\x1b[31mevil", "a\nb\rc", "[red]x[/red]", "[/]", "\u202etxt.exe", "trailing\\", "ünï 💥", "\udcff")
@@ -94,3 +97,29 @@ def test_a_key_to_be_copied_fits_its_own_resource() -> None:
 )
 def test_what_a_terminal_would_obey_is_written_out(text: str, shown: str) -> None:
     assert visible(text) == shown
+
+
+def test_a_vendor_of_the_account_that_holds_nothing_there_is_told() -> None:
+    plaza = read_stack(PLAZA)
+    vendors = {
+        "mail": Vendor(does="email", provider="ses"), "codes": Vendor(does="sms", provider="sns"),
+        "money": Vendor(does="payments", provider="stripe"),
+    }  # fmt: skip
+    stack = plaza.model_copy(update={"vendors": vendors})
+    found = assess(account(resource("ses/identity", "myapp.example")), Question(stack=stack), AT)
+    stream = io.StringIO()
+    show_assessment(Console(file=stream, width=132), found)
+    text = stream.getvalue()
+    assert "mail  email by ses, 1 in this account" in text
+    assert "codes  sms by sns, none seen in this account" in text
+    assert "money  payments by stripe\n" in text
+
+
+def test_thirty_silent_regions_do_not_fill_the_page() -> None:
+    unseen = tuple(
+        Unseen(service="kms", region=f"region-{n:02}", action="kms:ListKeys", reason=Blindness.NO_ANSWER)
+        for n in range(30)
+    )
+    assert "no answer from region-00, region-01, region-02, region-03, region-04, region-05 and 24 more" in page(
+        200, account(unseen=unseen)
+    )
