@@ -16,7 +16,7 @@ from migrate.adapters.aws_account.calls import Calls, Identity
 from migrate.adapters.aws_account.pictures import sampled_positions
 from migrate.adapters.aws_account.reader import Look, Reader
 from migrate.adapters.aws_account.readers import names
-from migrate.adapters.aws_account.readers.compute import EKS, LAMBDA
+from migrate.adapters.aws_account.readers.compute import ECS, EKS, LAMBDA
 from migrate.adapters.aws_account.readers.databases import RDS
 from migrate.adapters.aws_account.readers.keys import KMS
 from migrate.adapters.aws_account.readers.messaging import SNS
@@ -279,3 +279,14 @@ def test_a_zone_that_is_too_long_to_read_says_so(calls: Calls, monkeypatch: pyte
     (zone,) = ROUTE53.read(look)
     assert {"longest_record_ttl_seconds", "aliases"} <= set(zone.unseen)
     assert [one.action for one in look.unseen] == ["route53:ListResourceRecordSets"]
+
+
+def test_tasks_beside_the_services_of_a_cluster_are_seen(calls: Calls) -> None:
+    groups = ["service:api", "family:nightly", "family:nightly", ""]
+    answers = {
+        "list_clusters": {"clusterArns": ["arn:aws:ecs:us-east-1:1:cluster/web"]},
+        "list_tasks": {"taskArns": [f"arn:{n}" for n in range(4)]},
+        "describe_tasks": {"tasks": [{"group": g, "taskDefinitionArn": "arn:x:task-definition/odd:3"} for g in groups]},
+    }
+    look = Look(ECS, REGION, Answering(ecs=lambda method, params: answers.get(method, {})))
+    assert {one.name: one.facts["tasks"] for one in ECS.read(look)} == {"web/family:nightly": 2, "web/odd:3": 1}

@@ -19,6 +19,13 @@ COMPUTE = (
         source=f"{AWS}/ebs/latest/userguide/ebs-volumes.html",
     ),
     Rule(
+        "ec2", "snapshot", Hold.REPLACEABLE,
+        why="a snapshot of a block volume leaves only as a volume again, through a host that it is attached to",
+        instead="files on own disks; make a volume of it, attach it to a host, copy with rsync",
+        lead_hours=4, first="say which snapshots hold what no volume holds any more",
+        source=f"{AWS}/ebs/latest/userguide/ebs-snapshots.html",
+    ),
+    Rule(
         "ec2", "image", Hold.REPLACEABLE,
         why="a machine image can be exported as a disk file to S3, not all of them, and it takes hours",
         instead="hosts built by playbooks from a plain distribution",
@@ -80,6 +87,13 @@ COMPUTE = (
         instead="the same steps as code with a queue, or a workflow engine on own hosts (Temporal, Airflow)",
         lead_hours=48, first="describe-state-machine of each; let running executions end before the fence",
         source=f"{AWS}/step-functions/latest/dg/concepts-amazon-states-language.html",
+    ),
+    Rule(
+        "ecs", "task", Hold.REPLACEABLE,
+        why="it runs beside every service: a timer, a function or a person started it, and that is easily forgotten",
+        instead="the same image by a systemd timer on own hosts",
+        lead_hours=8, first="find who starts it (EventBridge, a function, a pipeline), and keep its task definition",
+        source=f"{AWS}/AmazonECS/latest/developerguide/standalone-tasks.html",
     ),
     Rule(
         "eks", "cluster", Hold.REPLACEABLE,

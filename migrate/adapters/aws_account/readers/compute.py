@@ -1,12 +1,16 @@
 """EC2, load balancers, ECS, EKS, Lambda."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 
 from migrate.adapters.aws_account.answers import NotSeen
 from migrate.adapters.aws_account.reader import Look, Reader, Sheet
 from migrate.assess.leaking import provider_hosts
 from migrate.assess.observed import Blindness, Fact, Resource
 
+TASKS_AT_ONCE = 100
+OF_A_SERVICE = "service:"
 GONE = ("terminated", "shutting-down")
 
 
@@ -31,6 +35,8 @@ def _ec2(look: Look) -> Iterator[Resource]:
         ).resource()  # fmt: skip
     for found in look.pages("ec2.describe_images", "Images", Owners=["self"]):
         yield look.sheet("image", found["ImageId"], called=found.get("Name", "")).resource()
+    for found in look.pages("ec2.describe_snapshots", "Snapshots", OwnerIds=["self"], MaxResults=1000):
+        yield look.sheet("snapshot", found["SnapshotId"], storage_gb=found.get("VolumeSize", 0)).resource()
     for found in look.pages("ec2.describe_addresses", "Addresses"):
         yield look.sheet("address", found["PublicIp"], used=bool(found.get("AssociationId"))).resource()
 
@@ -46,6 +52,7 @@ EC2 = Reader(
         "ec2.describe_instances": "ec2:DescribeInstances",
         "ec2.describe_volumes": "ec2:DescribeVolumes",
         "ec2.describe_images": "ec2:DescribeImages",
+        "ec2.describe_snapshots": "ec2:DescribeSnapshots",
         "ec2.describe_addresses": "ec2:DescribeAddresses",
     },
     _ec2,
@@ -85,14 +92,30 @@ ELB = Reader("elb", {"elb.describe_load_balancers": "elasticloadbalancing:Descri
 def _ecs(look: Look) -> Iterator[Resource]:
     for cluster in look.pages("ecs.list_clusters", "clusterArns", token="nextToken"):
         for arn in look.pages("ecs.list_services", "serviceArns", token="nextToken", cluster=cluster, maxResults=100):
-            name = "/".join(arn.partition(":service/")[2].split("/")[-2:])
-            sheet = look.sheet("service", name)
-            wanted = "tasks launch images"
-            if answer := sheet.ask(wanted, "ecs.describe_services", cluster=cluster, services=[arn]):
-                for service in answer.get("services", ()):
-                    sheet.facts |= {"tasks": service.get("desiredCount", 0), "launch": service.get("launchType", "")}
-                    _containers(sheet, service.get("taskDefinition", ""))
-            yield sheet.resource()
+            yield _service(look, cluster, arn)
+        yield from _tasks(look, cluster)
+
+
+def _service(look: Look, cluster: str, arn: str) -> Resource:
+    sheet = look.sheet("service", "/".join(arn.partition(":service/")[2].split("/")[-2:]))
+    if answer := sheet.ask("tasks launch images", "ecs.describe_services", cluster=cluster, services=[arn]):
+        for service in answer.get("services", ()):
+            sheet.facts |= {"tasks": service.get("desiredCount", 0), "launch": service.get("launchType", "")}
+            _containers(sheet, service.get("taskDefinition", ""))
+    return sheet.resource()
+
+
+def _tasks(look: Look, cluster: str) -> Iterator[Resource]:
+    """What runs beside the services: tasks that a timer, a function or a person started, by their family."""
+    alone: Counter[str] = Counter()
+    waiting = look.pages("ecs.list_tasks", "taskArns", token="nextToken", cluster=cluster)
+    while some := list(islice(waiting, TASKS_AT_ONCE)):
+        for task in look.ask("ecs.describe_tasks", cluster=cluster, tasks=some).get("tasks", ()):
+            group = task.get("group", "")
+            if not group.startswith(OF_A_SERVICE):
+                alone[group or task["taskDefinitionArn"].rpartition("/")[2]] += 1
+    for family, count in sorted(alone.items()):
+        yield look.sheet("task", f"{cluster.rpartition('/')[2]}/{family}", tasks=count).resource()
 
 
 def _containers(sheet: Sheet, definition: str) -> None:
@@ -113,6 +136,8 @@ ECS = Reader(
         "ecs.list_clusters": "ecs:ListClusters",
         "ecs.list_services": "ecs:ListServices",
         "ecs.describe_services": "ecs:DescribeServices",
+        "ecs.list_tasks": "ecs:ListTasks",
+        "ecs.describe_tasks": "ecs:DescribeTasks",
         "ecs.describe_task_definition": "ecs:DescribeTaskDefinition",
     },
     _ecs,
