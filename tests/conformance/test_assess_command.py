@@ -50,7 +50,7 @@ def test_answers_of_the_manifest_let_it_go_and_a_missing_bucket_is_exit_2(cloud:
     text = PLAZA.read_text()
     for name in ("backups", "releases", "media"):
         text = text.replace(f"plaza-{name}", {"backups": "app-backups", "releases": "app-young"}.get(name, "app-media"))
-    globs = ("acm", "cognito", "ec2", "kms", "rds", "sns", "nothing/here")
+    globs = ("acm", "cognito", "ec2", "glue", "kms", "rds", "sns", "nothing/here")
     answers = "".join(f"  {json.dumps(glob)}: drilled on 2026-10-02\n" for glob in globs)
     manifest = tmp_path / "stack.yaml"
     manifest.write_text(f"{text}\nanswers:\n{answers}")
