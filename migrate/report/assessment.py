@@ -56,7 +56,7 @@ def _show_verdict(console: Console, found: Assessment) -> None:
     for reason in found.because:
         say(console, (reason, "bold"), indent=2)
     text = (
-        f"account {found.account}, {_regions(found.regions)}, {totals.resources:,} resources: "
+        f"account {found.account}, {_regions(found.regions)}, {totals.resources:,} resources seen: "
         f"{totals.captive:,} captive, {totals.replaceable:,} replaceable, {totals.portable:,} portable"
     )
     say(console, (text, "dim"), indent=2)
