@@ -8,7 +8,6 @@ from typing import Annotated, Any
 import typer
 
 from migrate.adapters.machine import this_machine
-from migrate.check import Verdict
 from migrate.cli.keeping import keep, require_keepable
 from migrate.cli.options import DEFAULT_STACK, InventoryPath, Lanes, StackPath, State
 from migrate.cli.output import Json, Output, Quiet, Verbose, json_text
@@ -30,11 +29,10 @@ from migrate.plan import SIDE_BY_SIDE, Plan
 from migrate.planner import make_plan
 from migrate.report.plan_document import plan_document
 from migrate.report.plan_page import plan_page
-from migrate.report.plan_view import amount, show_forecast
+from migrate.report.plan_view import shortages, show_forecast
 from migrate.stack import Stack
 
 MOMENT = "a moment with its offset such as 2026-01-10T23:59:00-08:00, or a span from now such as 30h"
-SHORT_NAMED = 3
 WHILE_TYPING = timedelta(minutes=1)
 """A go so long ago was now when the command was typed."""
 FAR = timedelta(days=36_525)
@@ -209,15 +207,9 @@ def _remedies(found: Forecast, seen_in: str) -> Iterator[str]:
         yield f"{seen_in} says which line, how many export hosts or which go would make the deadline, and what stays"
     if standing is Standing.UNKNOWN:
         yield "say the sizes that are missing in a file of facts (--facts FILE), or measure them: --probe"
-    short = [line for line in found.room if line.verdict is Verdict.FAIL]
+    short = shortages(found)
     if short:
-        needs = ", ".join(
-            f"{line.where} needs {amount(line.resource, line.needed)} {line.resource} and has"
-            f" {amount(line.resource, line.there)}"
-            for line in short[:SHORT_NAMED]
-        )
-        more = f", and {len(short) - SHORT_NAMED} more" if len(short) > SHORT_NAMED else ""
-        yield f"give the hosts more room, or spread the work over more of them: {needs}{more}"
+        yield f"give the hosts more room, or spread the work over more of them: {', '.join(short)}"
 
 
 def register(app: typer.Typer) -> None:
