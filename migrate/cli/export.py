@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +16,7 @@ from migrate.cli.buckets import Buckets
 from migrate.cli.export_view import amount, progress_view, show_differences, show_export, show_import, visible
 from migrate.cli.options import DEFAULT_STACK, InventoryPath, State
 from migrate.cli.output import Json, Output, Quiet, Verbose
+from migrate.cli.streams import reader_left
 from migrate.errors import ExitCode, Missing, UsageProblem
 from migrate.export.archived import Tier
 from migrate.export.engine import export_bucket
@@ -157,7 +159,7 @@ def _open_report(buckets: Buckets, address: tuple[str, str], bucket: str) -> "In
 def export_ls(dest: Dest, as_json: Json = False) -> None:
     """Every object of the archive: key, version, path, size, digest, state."""
     with _opened(), Ledger.open(dest) as ledger:
-        documents = (object_document(row) for row in ledger.objects())
+        documents = (object_document(row) for row in takewhile(lambda _: not reader_left(), ledger.objects()))
         if as_json:
             _write_objects(documents)
             return
@@ -254,7 +256,7 @@ def _write_objects(documents: Iterable[dict[str, object]]) -> None:
     """One JSON document, written as it is read: a ledger may hold more than memory does."""
     separator = '{"objects": [\n'
     for document in documents:
-        sys.stdout.write(separator + json.dumps(document))
+        sys.stdout.write(separator + json.dumps(document, allow_nan=False))
         separator = ",\n"
     sys.stdout.write("\n]}\n" if separator == ",\n" else '{"objects": []}\n')
 

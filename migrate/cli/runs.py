@@ -13,6 +13,7 @@ from migrate.cli.export_view import show_archive_status
 from migrate.cli.options import DEFAULT_STACK, InventoryPath, Lanes, Replace, State
 from migrate.cli.output import Json, Output, Quiet, Verbose
 from migrate.cli.state import StateFolder
+from migrate.cli.streams import reader_left
 from migrate.errors import ExitCode, GateHeld, UsageProblem
 from migrate.export.keymap import LEDGER
 from migrate.journal import Journal
@@ -87,7 +88,7 @@ def status(
         raise UsageProblem("--watch and --json exclude each other", expected="one of them", hint="poll with --json")
     output = Output(as_json)
     if (stack / LEDGER).is_file():
-        while show_archive_status(output, stack) and watch:
+        while show_archive_status(output, stack) and watch and not reader_left():
             time.sleep(WATCH_SECONDS)
         return
     folder = _existing(stack, state)
@@ -97,7 +98,7 @@ def status(
             output.document(found)
         else:
             show_status(output.results, found)
-        if not watch or not found["under_way"]:
+        if not watch or not found["under_way"] or reader_left():
             return
         time.sleep(WATCH_SECONDS)
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from migrate.figures import rated, sized
 from migrate.report.plan_drawing import strip, timeline
-from migrate.report.plan_view import REACHED, amount, chance, moment, span
+from migrate.report.plan_view import REACHED, amount
+from migrate.report.plan_words import chance, day_and_hour, lasting, moment, span
 
 STYLE = Path(__file__).with_name("plan_page.css")
 HEADLINES = {
@@ -44,8 +45,12 @@ def plan_page(document: Mapping[str, Any]) -> str:
     )
 
 
-def _at(text: str | None) -> str:
-    return moment(datetime.fromisoformat(text)) if text else "–"
+def _at(text: str | None, forecast: Mapping[str, Any]) -> str:
+    return moment(datetime.fromisoformat(text), _go(forecast)) if text else "–"
+
+
+def _go(forecast: Mapping[str, Any]) -> datetime:
+    return datetime.fromisoformat(forecast["go_at"])
 
 
 def _head(document: Mapping[str, Any]) -> Iterator[str]:
@@ -54,7 +59,7 @@ def _head(document: Mapping[str, Any]) -> Iterator[str]:
     headline, tone = HEADLINES[found["standing"] if found else ""]
     name = escape(Path(document["stack"]).parent.name)
     yield f'<header class="{tone}"><p class="name">{name}: the plan for leaving the cloud, made '
-    yield f"{_at(forecast['made_at'])}</p><h1>{headline}</h1>"
+    yield f"{_at(forecast['made_at'], forecast)}</p><h1>{headline}</h1>"
     if found:
         yield f"<p>{_sentence(found)}</p>"
     yield "</header>"
@@ -80,14 +85,18 @@ def _tiles(forecast: Mapping[str, Any]) -> Iterator[str]:
     tiles = []
     if found:
         tiles += [
-            ("the old home ends", _short(found["deadline"]), f"{span(found['available_seconds'])} after the go"),
-            ("go by", _short(found["go_by"]), _over(found["go_by"], forecast) or "for nine chances in ten"),
+            (
+                "the old home ends",
+                _short(found["deadline"], forecast),
+                f"{lasting(found['available_seconds'])} after the go",
+            ),
+            ("go by", _short(found["go_by"], forecast), _over(found["go_by"], forecast) or "for nine chances in ten"),
             (
                 "even chance until",
-                _short(found["even_by"]),
+                _short(found["even_by"], forecast),
                 _over(found["even_by"], forecast) or "begun later, it is rather missed",
             ),
-            ("give up at", _short(found["give_up_at"]), "then choose what stays"),
+            ("give up at", _short(found["give_up_at"], forecast), "then choose what stays"),
         ]
         if found["line"]:
             need = " / ".join(rated(found[key]) if found[key] else "none" for key in ("line_p50", "line_p90"))
@@ -103,8 +112,11 @@ def _tiles(forecast: Mapping[str, Any]) -> Iterator[str]:
     yield "</section>"
 
 
-def _short(text: str | None) -> str:
-    return f"{datetime.fromisoformat(text):%a %d %b %H:%M}" if text else "–"
+def _short(text: str | None, forecast: Mapping[str, Any]) -> str:
+    if text is None:
+        return "–"
+    at = datetime.fromisoformat(text)
+    return f"{at:%a} {day_and_hour(at, _go(forecast))}"
 
 
 def _over(moment_: str | None, forecast: Mapping[str, Any]) -> str:
@@ -118,8 +130,8 @@ def _finishes(forecast: Mapping[str, Any]) -> Iterator[str]:
         return
     longest = max(finish["p90_seconds"] for finish in forecast["finishes"]) * 1.02
     rows = [
-        (REACHED[f["what"]], f"{span(f['p50_seconds'])}<br>{_at(f['p50_at'])}",
-         f"{span(f['p90_seconds'])}<br>{_at(f['p90_at'])}", f["ground"], strip(f, longest))
+        (REACHED[f["what"]], f"{span(f['p50_seconds'])}<br>{_at(f['p50_at'], forecast)}",
+         f"{span(f['p90_seconds'])}<br>{_at(f['p90_at'], forecast)}", f["ground"], strip(f, longest, _go(forecast)))
         for f in forecast["finishes"]
     ]  # fmt: skip
     yield "<h2>When</h2>"
@@ -170,7 +182,7 @@ def _archived(forecast: Mapping[str, Any]) -> Iterator[str]:
         yield _table(
             ("bucket", "class", ">objects", ">bytes", "tier", "ask by"),
             [(escape(r["bucket"]), r["storage_class"], f"{r['objects']:,}", sized(r["bytes"]),
-              f"{r['tier']}, {r['hours']:g} h", _over(r["ask_by"], forecast) or _at(r["ask_by"]))
+              f"{r['tier']}, {lasting(r['hours'] * 3600)}", _over(r["ask_by"], forecast) or _at(r["ask_by"], forecast))
              for r in forecast["archived"]],
         )  # fmt: skip
 

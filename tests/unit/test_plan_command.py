@@ -124,12 +124,32 @@ def test_facts_that_are_not_there_are_exit_2(stack: Path) -> None:
     assert cloudexit("plan", stack, "--facts", "nowhere.yaml").returncode == 2
 
 
-def test_too_little_disk_is_exit_3_and_says_where(stack: Path) -> None:
-    hosts = stack.parent / "inventory" / "hosts.yml"
-    hosts.write_text(HOSTS.replace("ansible_port: 1", "ansible_port: 1, cloudexit_disk: 1GB", 1))
-    done = cloudexit("plan", stack, "--facts", facts_of(stack))
+NARROW = ("ansible_port: 1", "ansible_port: 1, cloudexit_disk: 1GB")
+MISSED_HINT, UNKNOWN_HINT, SHORT_HINT = "would make the deadline", "--probe", "give the hosts more room"
+
+
+@pytest.mark.parametrize(
+    ("narrow", "words", "hints"),
+    [
+        (True, ["--facts"], {SHORT_HINT}),
+        (False, ["--facts", "--deadline", "1s"], {MISSED_HINT}),
+        (False, ["--deadline", "30h"], {UNKNOWN_HINT}),
+        (True, ["--facts", "--deadline", "1s"], {MISSED_HINT, SHORT_HINT}),
+        (True, ["--facts", "--deadline", "30h"], {SHORT_HINT}),
+    ],
+    ids=["room", "missed", "unknown", "missed and room", "met and room"],
+)
+def test_the_hint_follows_from_what_holds(stack: Path, narrow: bool, words: list[str], hints: set[str]) -> None:
+    if narrow:
+        (stack.parent / "inventory" / "hosts.yml").write_text(HOSTS.replace(*NARROW, 1))
+    filled = [word for one in words for word in ((one, facts_of(stack)) if one == "--facts" else (one,))]
+    done = cloudexit("plan", stack, *filled)
     assert done.returncode == 3
-    assert "too little disk" in done.stderr
+    hint = done.stderr.split("  do: ", 1)[1]
+    assert {text for text in (MISSED_HINT, UNKNOWN_HINT, SHORT_HINT) if text in hint} == hints
+    assert ("too little disk" in done.stderr) is narrow
+    if narrow:
+        assert re.search(r"needs [\d.]+ GB disk and has 1.0 GB", hint)
 
 
 def test_the_document_is_what_its_schema_says(stack: Path) -> None:
