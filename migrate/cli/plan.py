@@ -19,12 +19,11 @@ from migrate.facts import Facts, read_facts
 from migrate.forecast.basis import Basis
 from migrate.forecast.draws import SEED
 from migrate.forecast.forecast import Occasion, forecast
-from migrate.forecast.history import History, history_of
+from migrate.forecast.history import History
 from migrate.forecast.result import Forecast, Prediction, Standing
 from migrate.forecast.simulation import simulate
 from migrate.forecast.taking import Wanted
 from migrate.inventory import Inventory, require_files
-from migrate.journal import Journal
 from migrate.plan import SIDE_BY_SIDE, Plan
 from migrate.planner import make_plan
 from migrate.report.plan_document import plan_document
@@ -91,7 +90,7 @@ def plan(
     if said.export is None:
         said = said.model_copy(update={"export": this_machine(folder.root, now)})
     output = Output(as_json, verbose, quiet)
-    history = _history(folder)
+    history = folder.history()
     if probe:
         said, history = _probed(known_stack, hosts, said, history, folder, output)
     wanted = Wanted(tags, versions)
@@ -152,16 +151,6 @@ def _moment(option: str, text: str, now: datetime) -> datetime:
             f"{text!r} is more than a century away", where=option, expected=MOMENT, hint="look at the year"
         )
     return moment
-
-
-def _history(folder: StateFolder) -> History:
-    if not folder.journal.exists():
-        return History()
-    journal = Journal(folder.journal, read_only=True)
-    try:
-        return history_of(journal)
-    finally:
-        journal.close()
 
 
 def _probed(

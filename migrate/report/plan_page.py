@@ -8,8 +8,8 @@ from typing import Any
 
 from migrate.figures import rated, sized
 from migrate.report.plan_drawing import strip, timeline
-from migrate.report.plan_view import REACHED, amount
-from migrate.report.plan_words import chance, day_and_hour, lasting, moment, span
+from migrate.report.plan_view import amount
+from migrate.report.plan_words import REACHED, chance, day_and_hour, lasting, moment, span
 
 STYLE = Path(__file__).with_name("plan_page.css")
 HEADLINES = {

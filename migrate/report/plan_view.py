@@ -8,11 +8,11 @@ from rich.console import Console
 from rich.markup import escape
 
 from migrate.check import Verdict
-from migrate.figures import rated, sized, weakest
+from migrate.figures import rated, rated_up, sized, weakest
 from migrate.forecast.result import DeadlineForecast, Finish, Forecast, RoomLine, Simulation, Standing, StepForecast
 from migrate.plan import Effect, Plan, Step
 from migrate.report.layout import Column, said, say, show_table
-from migrate.report.plan_words import chance, day_and_hour, few, lasting, moment, pattern, slack, span
+from migrate.report.plan_words import REACHED, chance, day_and_hour, few, lasting, moment, pattern, slack, span
 from migrate.report.terminal import MARKS
 
 ALIKE_SHOWN = 5
@@ -23,7 +23,8 @@ SHORT_SHOWN = 3
 TELL = "say what is there in a file of facts (--facts FILE), or measure it: --probe"
 LEGEND = (
     "[dim]▸ a delay here delays the whole; begins: after the go; of several steps: each of them, and when the first"
-    " begins; times at the median, and what nine in ten stay below[/]"
+    " begins; times at the median, and what nine in ten stay below; latest begin: for the deadline, in brackets for the"
+    " end of the whole[/]"
 )
 STANDINGS = {
     Standing.MET: "[bold green]MET[/]",
@@ -32,11 +33,6 @@ STANDINGS = {
     Standing.UNKNOWN: "[bold red]CANNOT BE TOLD[/]",
 }
 EFFECTS = {Effect.READ: "reads", Effect.REVERSIBLE: "changes", Effect.IRREVERSIBLE: "[red]no way back[/]"}
-REACHED = {
-    "out": "data out of the old home",
-    "up": "every service runs",
-    "proved": "everything proved",
-}
 FINISHES = (
     Column("reached", name=True), Column("half of cases", right=True), Column("at", gives_way=2, label="half at"),
     Column("nine in ten", right=True), Column("at", gives_way=2, label="nine in ten at"),
@@ -66,6 +62,7 @@ def show_forecast(console: Console, plan: Plan, forecast: Forecast, *, verbose: 
     _show_finishes(console, plan, forecast)
     _show_steps(console, plan, forecast, verbose=verbose)
     _show_archived(console, forecast)
+    _show_stays(console, forecast)
     _show_cost(console, forecast)
     _show_room(console, forecast, verbose=verbose)
     _show_predictions(console, forecast)
@@ -101,6 +98,10 @@ def _deadline_lines(found: DeadlineForecast, forecast: Forecast) -> Iterator[tup
     safe, even, last = (_with_over(at, forecast) for at in (found.go_by, found.even_by, found.give_up_at))
     yield "go", f"by {safe} for nine chances in ten, by {even} for an even one"
     yield "give up", f"at {last}: from then on less than one chance in ten; choose what stays"
+    for more in (found.together_p50, found.together_p90):
+        if more:
+            share = "an even chance" if more is found.together_p50 else "nine in ten"
+            yield "both", f"neither alone is enough; {more.export_hosts} hosts on {rated_up(more.line)} for {share}"
     if found.line:
         yield (
             "line",
@@ -125,7 +126,7 @@ def _both(even: str, safe: str) -> str:
 
 
 def _line(rate: float | None) -> str:
-    return rated(rate) if rate else "more than any line"
+    return rated_up(rate) if rate else "more than any line"
 
 
 def _hosts(count: int | None) -> str:
@@ -254,7 +255,8 @@ def _cells(row: _Row, go_at: datetime, *, binds: bool, verbose: bool) -> list[st
     first, found = row.steps[0], row.found[0]
     several = len(row.steps) > 1
     name = f"{pattern([step.id for step in row.steps])} x{len(row.steps)}" if several else first.id
-    last = next((one.last_begin for one in row.found if one.last_begin), None)
+    last = min((one.last_begin for one in row.found if one.last_begin), default=None)
+    late = min((one.latest_begin for one in row.found if one.latest_begin), default=None)
     wait = min((one.float_seconds for one in row.found if one.float_seconds is not None), default=None)
     return [
         "[bold]▸[/]" if any(one.critical for one in row.found) else "",
@@ -262,9 +264,16 @@ def _cells(row: _Row, go_at: datetime, *, binds: bool, verbose: bool) -> list[st
         EFFECTS[first.effect],
         *_times(row.steps),
         "–" if found.begins_seconds is None else f"+{span(found.begins_seconds)}",
-        (day_and_hour(last, go_at) if last else "") if binds else ("–" if wait is None else span(wait)),
+        _latest(last, late, go_at) if binds else ("–" if wait is None else span(wait)),
         _formula(row.steps, verbose=verbose),
     ]
+
+
+def _latest(last: datetime | None, late: datetime | None, go_at: datetime) -> str:
+    """Until when it may begin for the deadline's sake; in brackets, where that does not bind it, for the end's sake."""
+    if last:
+        return day_and_hour(last, go_at)
+    return f"[dim]({day_and_hour(late, go_at)})[/]" if late else ""
 
 
 def _times(steps: Sequence[Step]) -> list[str]:
@@ -291,14 +300,27 @@ def _formula(steps: Sequence[Step], *, verbose: bool) -> str:
 def _show_archived(console: Console, forecast: Forecast) -> None:
     if not forecast.archived:
         return
-    say(console, "\n[bold red]archived[/]  this plan does not fetch these; ask for them:"
-                 " cloudexit export s3://BUCKET DEST --restore-archived TIER")  # fmt: skip
+    if all(row.asked_for for row in forecast.archived):
+        say(console, "\n[bold]archived[/]  this plan has these restored, waits for them, and fetches them")
+    else:
+        say(console, "\n[bold red]archived[/]  this plan does not fetch these, and its export would end incomplete; ask"
+                     " for them now: cloudexit export s3://BUCKET DEST --restore-archived TIER, or"
+                     " restore_archived in the manifest")  # fmt: skip
     for row in forecast.archived:
         late = row.ask_by is not None and row.ask_by < forecast.go_at
         ask_by = f"; ask by {moment(row.ask_by, forecast.go_at)}"
         when = "" if row.ask_by is None else "; [red]too late[/]" if late else ask_by
         say(console, f"{escape(row.bucket)}: {row.objects:,} objects, {sized(row.bytes)} in {row.storage_class}:"
                      f" {row.tier} takes {lasting(row.hours * 3600)}{when}", indent=2)  # fmt: skip
+
+
+def _show_stays(console: Console, forecast: Forecast) -> None:
+    """What no time would bring along, but for archived objects, which have their own part."""
+    for row in forecast.stays:
+        if not row.breaks:
+            count = "" if row.objects is None else f": {row.objects:,} objects, {sized(row.bytes or 0)}"
+            say(console, f"\n[bold]stays behind[/]  {escape(row.bucket)}, {row.what}{count}; to bring them along:"
+                         f" {escape(row.how)}")  # fmt: skip
 
 
 def _show_cost(console: Console, forecast: Forecast) -> None:

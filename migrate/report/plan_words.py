@@ -8,6 +8,12 @@ from migrate.forecast.result import DeadlineForecast
 
 LONG = 240 * 3600
 """Seconds from which on people count in days."""
+REACHED = {
+    "out": "data out of the old home",
+    "up": "every service runs",
+    "proved": "everything proved",
+}
+"""What a plan reaches, in words."""
 
 
 def moment(at: datetime | None, now: datetime) -> str:

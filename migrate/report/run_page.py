@@ -3,11 +3,13 @@
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from html import escape
+from pathlib import Path
 from typing import Any
 
 from migrate.report.html import page, table
 from migrate.report.terminal import duration, size
 
+STYLE = Path(__file__).with_name("run_page.css")
 WIDTH, LEFT, RIGHT, ROW, TOP, BAR = 1180, 290, 90, 22, 34, 12
 TICKS = 8
 TICK_SECONDS = (1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 21600, 43200, 86400)
@@ -22,7 +24,7 @@ def run_page(report: Mapping[str, Any], name: str) -> str:
         *_head(report, name), *_tiles(report), *_timeline(report), *_steps(report), *_checks(report),
         *_objects(report), *_rewritten(report), *_foot(report),
     ]  # fmt: skip
-    return page(f"{name}: {_noun(report)} {report['run']}", "\n".join(body))
+    return page(f"{name}: {_noun(report)} {report['run']}", "\n".join(body), STYLE)
 
 
 def _noun(report: Mapping[str, Any]) -> str:
