@@ -134,6 +134,10 @@ def test_a_failed_run_can_be_looked_at_again(stack: Path) -> None:
     report = cloudexit("report", "--stack", stack, "--json")
     assert json.loads(report.stdout)["proved"] is False
     assert report.returncode == 3
+    page = stack.with_name("report.html")
+    assert cloudexit("report", "--stack", stack, "--html", page).returncode == 3
+    assert "Run 1: not proved" in page.read_text()
+    assert cloudexit("report", "--stack", stack, "--html", stack.parent).returncode == 2
 
 
 def test_what_is_no_operators_error_is_a_bug_with_its_traceback_in_a_file(stack: Path) -> None:
