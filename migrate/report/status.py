@@ -11,7 +11,8 @@ from rich.markup import escape
 
 from migrate.journal import Event, Journal
 from migrate.report.document import run_report
-from migrate.report.terminal import MARKS, duration, size
+from migrate.report.layout import say
+from migrate.report.terminal import MARKS, duration, show_step, size
 
 WORDS = {"waiting": "·", "under way": "[yellow]▸[/]"}
 
@@ -58,17 +59,18 @@ def is_held(lock: Path) -> bool:
         return False
 
 
-def show_status(console: Console, status: Mapping[str, Any]) -> None:
+def show_status(console: Console, status: Mapping[str, Any], *, verbose: bool = False) -> None:
+    """The last run's steps; with `verbose` also what each does, and when it began."""
     state = "goes on" if status["under_way"] else status.get("outcome", "")
-    console.print(
-        f"run {status['run']} ({status.get('command')}): {status.get('done')} of {status.get('total')} steps, {state}",
-        highlight=False,
-    )
+    say(console, f"run {status['run']} ({status.get('command')}): {status.get('done')} of {status.get('total')} steps,"
+                 f" {state}")  # fmt: skip
     for row in status["steps"]:
         mark = MARKS.get(row["outcome"], WORDS.get(row["outcome"], "·"))
         time = duration(row["seconds"]) if row["outcome"] != "under way" else _since(row["started_at"])
-        note = row["error"] or _progress(row["progress"])
-        console.print(f"{mark} {row['id']:<30} {time:>11}  {escape(note)}", highlight=False, soft_wrap=True)
+        show_step(console, mark, row["id"], time, escape(row["error"] or _progress(row["progress"])))
+        if verbose:
+            began = f"; began {row['started_at']}" if row["started_at"] else ""
+            say(console, f"[dim]{escape(row['title'])}{began}[/]", indent=4)
 
 
 def _since(moment: str) -> str:
