@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from migrate.export.inventory_report import InventoryReport
 
 SCHEME = "s3://"
+LISTED = ("key", "version_id", "path", "size", "digest", "state")
+LISTED_VERBOSE = ("etag", "content_type", "last_modified")
 
 Endpoint = Annotated[str | None, typer.Option("--endpoint-url", help="An S3-compatible store; AWS_ENDPOINT_URL.")]
 Region = Annotated[str | None, typer.Option("--region", help="AWS_REGION.")]
@@ -156,15 +158,16 @@ def _open_report(buckets: Buckets, address: tuple[str, str], bucket: str) -> "In
     return open_report(buckets.source(address[0]), address[1], bucket)
 
 
-def export_ls(dest: Dest, as_json: Json = False) -> None:
-    """Every object of the archive: key, version, path, size, digest, state."""
+def export_ls(dest: Dest, as_json: Json = False, verbose: Verbose = False, quiet: Quiet = False) -> None:
+    """Every object of the archive: key, version, path, size, digest, state; with -v also etag, type and time."""
+    shown = [*LISTED, *LISTED_VERBOSE] if verbose else LISTED
     with _opened(), Ledger.open(dest) as ledger:
         documents = (object_document(row) for row in takewhile(lambda _: not reader_left(), ledger.objects()))
         if as_json:
             _write_objects(documents)
             return
         for found in documents:
-            columns = (found[name] for name in ("key", "version_id", "path", "size", "digest", "state"))
+            columns = (found[name] for name in shown)
             sys.stdout.write("\t".join("-" if value is None else visible(str(value)) for value in columns) + "\n")
 
 

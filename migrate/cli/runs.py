@@ -85,11 +85,13 @@ def status(
     state: State = None,
     watch: Annotated[bool, typer.Option("--watch", help="Again each second until the run ends.")] = False,
     as_json: Json = False,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
 ) -> None:
     """Where the run is, what is left, what failed; from the journal, so in any terminal."""
     if watch and as_json:
         raise UsageProblem("--watch and --json exclude each other", expected="one of them", hint="poll with --json")
-    output = Output(as_json)
+    output = Output(as_json, verbose, quiet)
     if (stack / LEDGER).is_file():
         while show_archive_status(output, stack) and watch and not reader_left():
             time.sleep(WATCH_SECONDS)
@@ -100,7 +102,7 @@ def status(
         if as_json:
             output.document(found)
         else:
-            show_status(output.results, found)
+            show_status(output.results, found, verbose=verbose)
         if not watch or not found["under_way"] or reader_left():
             return
         time.sleep(WATCH_SECONDS)
@@ -113,9 +115,10 @@ def report(
     html: Annotated[Path | None, typer.Option("--html", help="Write it as a page into this file.")] = None,
     as_json: Json = False,
     verbose: Verbose = False,
+    quiet: Quiet = False,
 ) -> None:
     """The report of a run or drill again."""
-    output = Output(as_json, verbose)
+    output = Output(as_json, verbose, quiet)
     if html:
         require_keepable(html)
     journal = Journal(_existing(stack, state).journal, read_only=True)

@@ -117,7 +117,7 @@ def _kept(columns: Sequence[Column], natural: Sequence[int], width: int) -> list
         enough = READABLE if columns[at].words else NAME_ENOUGH if columns[at].name else natural[at]
         return min(natural[at], enough)
 
-    while sum(map(least, kept)) + _gaps(columns, kept) > width:
+    while sum(map(least, kept)) + GAP * (len(kept) - 1) > width:
         weakest = max(columns[at].gives_way for at in kept)
         if not weakest:
             break
@@ -125,21 +125,12 @@ def _kept(columns: Sequence[Column], natural: Sequence[int], width: int) -> list
     return kept
 
 
-def _gaps(columns: Sequence[Column], kept: Sequence[int]) -> int:
-    return sum(_gap(columns[at]) for at in kept[:-1])
-
-
-def _gap(column: Column) -> int:
-    """Between a column and the next; a mark stands close to what it marks."""
-    return GAP if column.title else 1
-
-
 def _widths(columns: Sequence[Column], natural: Sequence[int], kept: Sequence[int], width: int) -> list[int]:
     """Names get what they need before words do, and words share what is left."""
     widths = list(natural)
     names = [at for at in kept if columns[at].name]
     words = [at for at in kept if columns[at].words]
-    left = width - _gaps(columns, kept) - sum(natural[at] for at in kept if at not in (*names, *words))
+    left = width - GAP * (len(kept) - 1) - sum(natural[at] for at in kept if at not in (*names, *words))
     for at in names:
         widths[at] = max(1, min(natural[at], left - sum(min(natural[other], READABLE) for other in words)))
         left -= widths[at]
@@ -184,6 +175,6 @@ def _line(columns: Sequence[Column], cells: Mapping[int, Sequence[Text]], number
         line.append(gap + (blank if columns[at].right else ""))
         line.append_text(cell)
         line.append("" if columns[at].right else blank)
-        gap = " " * _gap(columns[at])
+        gap = " " * GAP
     line.rstrip()
     return line

@@ -81,7 +81,7 @@ def timeline(document: Mapping[str, Any]) -> str:
     if deadline and deadline <= FAR * longest:
         longest = max(longest, deadline)
     scale = (WIDTH - LEFT - RIGHT) / (longest * 1.02)
-    height = TOP + ROW * len(rows) + 52
+    height = TOP + ROW * len(rows) + 58
     parts = [
         f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="timeline of the plan">',
         '<defs><pattern id="hatch" width="6" height="6" patternTransform="rotate(45)" patternUnits="userSpaceOnUse">'
@@ -107,7 +107,7 @@ def _ticks(go_at: datetime, longest: float, scale: float, height: int) -> Iterat
     at = 0.0
     while at <= longest:
         x, moment_at = _x(at, scale), day_and_hour(go_at + timedelta(seconds=at), go_at)
-        yield f'<line x1="{x}" y1="{TOP - 8}" x2="{x}" y2="{height - 50}" class="tick"/>'
+        yield f'<line x1="{x}" y1="{TOP - 8}" x2="{x}" y2="{height - 56}" class="tick"/>'
         yield f'<text x="{x}" y="{TOP - 28}" class="tick-text">{escape(_hours(at))}</text>'
         yield f'<text x="{x}" y="{TOP - 14}" class="tick-text dim">{moment_at}</text>'
         at += step
@@ -151,7 +151,7 @@ def _joined(spans: Sequence[tuple[float, float]]) -> Iterator[tuple[float, float
 def _marks(finishes: Sequence[Mapping[str, Any]], deadline: float | None, scale: float, rows: int) -> Iterator[str]:
     bottom = TOP + ROW * rows
     for number, finish in enumerate(finish for finish in finishes if finish["what"] != "proved"):
-        x, y = _x(finish["p50_seconds"], scale), bottom + 12 + 16 * number
+        x, y = _x(finish["p50_seconds"], scale), bottom + 18 + 16 * number
         words = {"out": "data out", "up": "services run"}[finish["what"]]
         yield f'<line x1="{x}" y1="{TOP - 8}" x2="{x}" y2="{y - 8}" class="finish"/>'
         words = f"{words}, {span(finish['p50_seconds'])}"

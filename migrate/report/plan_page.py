@@ -8,7 +8,7 @@ from typing import Any
 
 from migrate.figures import rated, sized
 from migrate.report.plan_drawing import strip, timeline
-from migrate.report.plan_view import amount
+from migrate.report.plan_view import SHORT_SHOWN, amount
 from migrate.report.plan_words import REACHED, chance, day_and_hour, lasting, moment, span
 
 STYLE = Path(__file__).with_name("plan_page.css")
@@ -19,6 +19,7 @@ HEADLINES = {
     "unknown": ("Whether it can be done in time cannot be told yet.", "bad"),
     "": ("What it takes to leave.", "plain"),
 }
+NO_ROOM = "The new home has too little room."
 GROUNDS = (
     ("measured", "observed: a probe, a metric, a count"),
     ("known", "as an earlier run or drill went"),
@@ -57,12 +58,25 @@ def _head(document: Mapping[str, Any]) -> Iterator[str]:
     forecast = document["forecast"]
     found = forecast["deadline"]
     headline, tone = HEADLINES[found["standing"] if found else ""]
+    short = [line for line in forecast["room"] if line["verdict"] == "fail"]
     name = escape(Path(document["stack"]).parent.name)
+    told = _sentence(found) if found else ""
+    if short and tone in ("good", "plain"):
+        headline, tone, told = NO_ROOM, "bad", f"{headline} {told}" if found else ""
     yield f'<header class="{tone}"><p class="name">{name}: the plan for leaving the cloud, made '
     yield f"{_at(forecast['made_at'], forecast)}</p><h1>{headline}</h1>"
-    if found:
-        yield f"<p>{_sentence(found)}</p>"
+    if told:
+        yield f"<p>{told}</p>"
+    if short:
+        needs = "; ".join(_short_of(line) for line in short[:SHORT_SHOWN])
+        more = f"; and {len(short) - SHORT_SHOWN} more" if len(short) > SHORT_SHOWN else ""
+        yield f'<p class="short">The plan must not be carried out as it is: {needs}{more}.</p>'
     yield "</header>"
+
+
+def _short_of(line: Mapping[str, Any]) -> str:
+    needed, there = (amount(line["resource"], line[key]) for key in ("needed", "there"))
+    return f"{escape(line['where'])} needs {needed} {line['resource']} and has {there}"
 
 
 def _sentence(found: Mapping[str, Any]) -> str:
@@ -99,7 +113,8 @@ def _tiles(forecast: Mapping[str, Any]) -> Iterator[str]:
             ("give up at", _short(found["give_up_at"], forecast), "then choose what stays"),
         ]
         if found["line"]:
-            need = " / ".join(rated(found[key]) if found[key] else "none" for key in ("line_p50", "line_p90"))
+            rates = (rated(found[key]) if found[key] else "none" for key in ("line_p50", "line_p90"))
+            need = " / ".join(rate.replace(" ", "&nbsp;") for rate in rates)
             tiles.append(("line needed", need, f"even chance / nine in ten; there: {rated(found['line'])}"))
             hosts = " / ".join(str(found[key] or "none") for key in ("export_hosts_p50", "export_hosts_p90"))
             tiles.append(("export hosts needed", hosts, f"even chance / nine in ten; there: {found['export_hosts']}"))
@@ -192,7 +207,8 @@ def _room(forecast: Mapping[str, Any]) -> Iterator[str]:
     unknown = sum(line["verdict"] == "unknown" for line in forecast["room"])
     enough = sum(line["verdict"] == "pass" for line in forecast["room"])
     yield "<h2>Room</h2>"
-    yield f"<p>{enough} needs are met, {len(short)} are not, of {unknown} nobody said what is there.</p>"
+    verb = "is" if len(short) == 1 else "are"
+    yield f"<p>{enough} needs are met, {len(short)} {verb} not, of {unknown} nobody said what is there.</p>"
     if short:
         yield _table(
             ("where", ">hosts", "of", ">needed", ">there", "how reckoned"),
@@ -234,11 +250,13 @@ def _foot(document: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Cells are HTML already."""
+    """Cells are HTML already. Each knows its column's title: a narrow page shows a row as a block of titled lines."""
+    titles = [column.lstrip(">") for column in columns]
     sides = ["r" if column.startswith(">") else "l" for column in columns]
-    head = "".join(f'<th class="{side}">{c.lstrip(">")}</th>' for c, side in zip(columns, sides, strict=True))
-    body = "".join(
-        "<tr>" + "".join(f'<td class="{side}">{cell}</td>' for cell, side in zip(row, sides, strict=True)) + "</tr>"
-        for row in rows
-    )
+    head = "".join(f'<th class="{side}">{title}</th>' for title, side in zip(titles, sides, strict=True))
+    body = "".join(f"<tr>{''.join(map(_cell, titles, sides, row))}</tr>" for row in rows)
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _cell(title: str, side: str, cell: str) -> str:
+    return f'<td class="{side}" data-of="{title}"><div>{cell}</div></td>'

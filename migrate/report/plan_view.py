@@ -245,7 +245,7 @@ def _show_steps(console: Console, plan: Plan, forecast: Forecast, *, verbose: bo
     for row in _rows(plan, forecast, verbose=verbose):
         if row.steps[0].phase != phase:
             phase = row.steps[0].phase
-            rows.append(f"  [bold]{phase}[/]")
+            rows.append(f"   [bold]{phase}[/]")
         rows.append(_cells(row, forecast.go_at, binds=binds, verbose=verbose))
     show_table(console, columns, rows)
     say(console, LEGEND)

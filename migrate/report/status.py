@@ -15,8 +15,9 @@ from migrate.forecast.remaining import Standing, remaining
 from migrate.journal import Event, Journal, Run
 from migrate.plan import Plan
 from migrate.report.document import run_report
+from migrate.report.layout import say
 from migrate.report.plan_words import REACHED
-from migrate.report.terminal import MARKS, duration, size
+from migrate.report.terminal import MARKS, duration, show_step, size
 
 WORDS = {"waiting": "·", "under way": "[yellow]▸[/]"}
 
@@ -91,18 +92,19 @@ def is_held(lock: Path) -> bool:
         return False
 
 
-def show_status(console: Console, status: Mapping[str, Any]) -> None:
+def show_status(console: Console, status: Mapping[str, Any], *, verbose: bool = False) -> None:
+    """The last run's steps; with `verbose` also what each does, and when it began."""
     state = "goes on" if status["under_way"] else status.get("outcome", "")
-    console.print(
-        f"run {status['run']} ({status.get('command')}): {status.get('done')} of {status.get('total')} steps, {state}",
-        highlight=False,
-    )
+    say(console, f"run {status['run']} ({status.get('command')}): {status.get('done')} of {status.get('total')} steps,"
+                 f" {state}")  # fmt: skip
     _show_left(console, status)
     for row in status["steps"]:
         mark = MARKS.get(row["outcome"], WORDS.get(row["outcome"], "·"))
         time = duration(row["seconds"]) if row["outcome"] != "under way" else _since(row["started_at"])
-        note = row["error"] or _progress(row["progress"])
-        console.print(f"{mark} {row['id']:<30} {time:>11}  {escape(note)}", highlight=False, soft_wrap=True)
+        show_step(console, mark, row["id"], time, escape(row["error"] or _progress(row["progress"])))
+        if verbose:
+            began = f"; began {row['started_at']}" if row["started_at"] else ""
+            say(console, f"[dim]{escape(row['title'])}{began}[/]", indent=4)
 
 
 def _show_left(console: Console, status: Mapping[str, Any]) -> None:
@@ -111,7 +113,7 @@ def _show_left(console: Console, status: Mapping[str, Any]) -> None:
     for what, left in status["left"].items():
         is_told = status["under_way"] and not left["untold"]
         at = f": {clock(left['p50_at'])}, nine in ten by {clock(left['p90_at'])}" if is_told else ""
-        console.print(f"  {REACHED[what]}: {_how_long(left)}{at}", highlight=False, soft_wrap=True)
+        say(console, f"{REACHED[what]}: {_how_long(left)}{at}", indent=2)
 
 
 def _how_long(left: Mapping[str, Any]) -> str:

@@ -226,6 +226,26 @@ def test_the_page_is_self_contained(stack: Path) -> None:
     assert all(step_id in text for step_id in ("export.plaza-media", "prove.drift"))
 
 
+def test_the_page_of_a_plan_that_is_in_time_and_has_no_room_is_not_green(stack: Path) -> None:
+    (stack.parent / "inventory" / "hosts.yml").write_text(HOSTS.replace(*NARROW, 1))
+    page = stack.with_name("plan.html")
+    done = cloudexit("plan", stack, "--facts", facts_of(stack), "--deadline", "30h", "--html", page)
+    assert done.returncode == 3
+    assert re.search('<header class="bad">.*<h1>The new home has too little room.</h1>', page.read_text(), re.S)
+    assert re.search(r"<header.*needs [\d.]+ GB disk and has 1.0 GB.*</header>", page.read_text(), re.S)
+
+
+def test_a_deadline_of_another_year_shows_its_year_everywhere(stack: Path) -> None:
+    page = stack.with_name("plan.html")
+    year = datetime.now(UTC).year + 2
+    words = ("--facts", facts_of(stack), "--deadline", f"{year}-06-01T12:00:00+00:00")
+    done = cloudexit("plan", stack, *words, "--html", page)
+    assert done.returncode == 0, done.stderr
+    assert re.search(rf"deadline  \w+ 01 Jun {year} 12:00 UTC", done.stdout)
+    assert f"01 Jun {year} 12:00</p>" in page.read_text()
+    assert re.search(rf"latest begin.*\n(.*\n)*.*\d\d \w+ {year} \d\d:\d\d", done.stdout)
+
+
 def test_names_of_others_do_not_become_markup(stack: Path) -> None:
     folder = stack.parent / "<b>"
     folder.mkdir()
