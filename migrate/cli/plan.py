@@ -27,8 +27,9 @@ from migrate.inventory import Inventory, require_files
 from migrate.plan import SIDE_BY_SIDE, Plan
 from migrate.planner import make_plan
 from migrate.report.plan_document import plan_document
+from migrate.report.plan_needs import shortages
 from migrate.report.plan_page import plan_page
-from migrate.report.plan_view import shortages, show_forecast
+from migrate.report.plan_view import show_forecast
 from migrate.stack import Stack
 
 MOMENT = "a moment with its offset such as 2026-01-10T23:59:00-08:00, or a span from now such as 30h"
@@ -197,6 +198,9 @@ def _remedies(found: Forecast, seen_in: str) -> Iterator[str]:
         yield f"{seen_in} says which line, how many export hosts or which go would make the deadline, and what stays"
     if standing is Standing.UNKNOWN:
         yield "say the sizes that are missing in a file of facts (--facts FILE), or measure them: --probe"
+    for row in found.stays:
+        if row.breaks:
+            yield f"have the archived objects restored: {row.how}"
     short = shortages(found)
     if short:
         yield f"give the hosts more room, or spread the work over more of them: {', '.join(short)}"

@@ -1,17 +1,17 @@
 """A plan as one HTML page for the people who must decide: self-contained, no script, nothing fetched from anywhere."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from html import escape
 from pathlib import Path
 from typing import Any
 
 from migrate.figures import rated, sized
+from migrate.report.html import page, table
 from migrate.report.plan_drawing import strip, timeline
-from migrate.report.plan_view import SHORT_SHOWN, amount
+from migrate.report.plan_needs import SHORT_SHOWN, amount
 from migrate.report.plan_words import REACHED, chance, day_and_hour, lasting, moment, span
 
-STYLE = Path(__file__).with_name("plan_page.css")
 HEADLINES = {
     "met": ("The data is out before the old home ends.", "good"),
     "tight": ("It can be done in time, and it is tight.", "warn"),
@@ -19,6 +19,7 @@ HEADLINES = {
     "unknown": ("Whether it can be done in time cannot be told yet.", "bad"),
     "": ("What it takes to leave.", "plain"),
 }
+NOT_ALL = "Not everything would come along."
 NO_ROOM = "The new home has too little room."
 GROUNDS = (
     ("measured", "observed: a probe, a metric, a count"),
@@ -38,12 +39,7 @@ def plan_page(document: Mapping[str, Any]) -> str:
         *_foot(document),
     ])  # fmt: skip
     name = Path(document["stack"]).parent.name or "plan"
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        f"<title>{escape(name)}: leaving the cloud</title>\n"
-        f'<meta name="viewport" content="width=device-width"><style>{STYLE.read_text()}</style></head>\n'
-        f"<body><main>{body}</main></body></html>\n"
-    )
+    return page(f"{name}: leaving the cloud", body)
 
 
 def _at(text: str | None, forecast: Mapping[str, Any]) -> str:
@@ -61,8 +57,9 @@ def _head(document: Mapping[str, Any]) -> Iterator[str]:
     short = [line for line in forecast["room"] if line["verdict"] == "fail"]
     name = escape(Path(document["stack"]).parent.name)
     told = _sentence(found) if found else ""
-    if short and tone in ("good", "plain"):
-        headline, tone, told = NO_ROOM, "bad", f"{headline} {told}" if found else ""
+    left = [row for row in forecast["stays"] if row["breaks"]]
+    if (short or left) and tone in ("good", "plain"):
+        headline, tone, told = (NOT_ALL if left else NO_ROOM), "bad", f"{headline} {told}" if found else ""
     yield f'<header class="{tone}"><p class="name">{name}: the plan for leaving the cloud, made '
     yield f"{_at(forecast['made_at'], forecast)}</p><h1>{headline}</h1>"
     if told:
@@ -71,6 +68,9 @@ def _head(document: Mapping[str, Any]) -> Iterator[str]:
         needs = "; ".join(_short_of(line) for line in short[:SHORT_SHOWN])
         more = f"; and {len(short) - SHORT_SHOWN} more" if len(short) > SHORT_SHOWN else ""
         yield f'<p class="short">The plan must not be carried out as it is: {needs}{more}.</p>'
+    for row in left:
+        yield f'<p class="short">{row["objects"]:,} objects, {sized(row["bytes"])}, of {escape(row["bucket"])}'
+        yield f" would not be fetched: {row['what']}. To bring them along: <code>{escape(row['how'])}</code>.</p>"
     yield "</header>"
 
 
@@ -150,7 +150,7 @@ def _finishes(forecast: Mapping[str, Any]) -> Iterator[str]:
         for f in forecast["finishes"]
     ]  # fmt: skip
     yield "<h2>When</h2>"
-    yield _table(("", "in half of all cases", "in nine of ten", "rests on", "from one in ten to nine in ten"), rows)
+    yield table(("", "in half of all cases", "in nine of ten", "rests on", "from one in ten to nine in ten"), rows)
 
 
 def _timeline(document: Mapping[str, Any]) -> Iterator[str]:
@@ -177,7 +177,7 @@ def _left(forecast: Mapping[str, Any]) -> Iterator[str]:
     if not found or not found["left_behind"]:
         return
     yield "<h2>What stays behind</h2><p>In half of all cases, by the order of the export:</p>"
-    yield _table(
+    yield table(
         ("order", ">objects", ">bytes", "what"),
         [
             (escape(o["order"]), f"{o['left_objects']:,}", sized(o["left_bytes"]), escape(o["loses"]))
@@ -185,7 +185,7 @@ def _left(forecast: Mapping[str, Any]) -> Iterator[str]:
         ],
     )
     yield "<p>As planned, by bucket and age:</p>"
-    yield _table(
+    yield table(
         ("bucket", "age", ">objects", ">bytes"),
         [(escape(r["bucket"]), escape(r["age"]), f"{r['objects']:,}", sized(r["bytes"])) for r in found["left_behind"]],
     )
@@ -193,8 +193,10 @@ def _left(forecast: Mapping[str, Any]) -> Iterator[str]:
 
 def _archived(forecast: Mapping[str, Any]) -> Iterator[str]:
     if forecast["archived"]:
-        yield "<h2>Must be asked for</h2><p>These lie in archive classes, and the plan leaves them there.</p>"
-        yield _table(
+        asked = all(row["asked_for"] for row in forecast["archived"])
+        what = "has them restored, waits for them, and fetches them" if asked else "leaves them there"
+        yield f"<h2>Must be asked for</h2><p>These lie in archive classes; the plan {what}.</p>"
+        yield table(
             ("bucket", "class", ">objects", ">bytes", "tier", "ask by"),
             [(escape(r["bucket"]), r["storage_class"], f"{r['objects']:,}", sized(r["bytes"]),
               f"{r['tier']}, {lasting(r['hours'] * 3600)}", _over(r["ask_by"], forecast) or _at(r["ask_by"], forecast))
@@ -210,7 +212,7 @@ def _room(forecast: Mapping[str, Any]) -> Iterator[str]:
     verb = "is" if len(short) == 1 else "are"
     yield f"<p>{enough} needs are met, {len(short)} {verb} not, of {unknown} nobody said what is there.</p>"
     if short:
-        yield _table(
+        yield table(
             ("where", ">hosts", "of", ">needed", ">there", "how reckoned"),
             [(escape(r["where"]), str(r["hosts"]), r["resource"], amount(r["resource"], r["needed"]),
               amount(r["resource"], r["there"]), escape(r["formula"])) for r in short],
@@ -220,7 +222,7 @@ def _room(forecast: Mapping[str, Any]) -> Iterator[str]:
 def _cost(forecast: Mapping[str, Any]) -> Iterator[str]:
     if forecast["cost"]:
         yield "<h2>The old provider's bill</h2>"
-        yield _table(
+        yield table(
             ("what", ">US$", "how reckoned", "rests on"),
             [(escape(r["what"]), "?" if r["usd"] is None else f"{r['usd']:,.2f}", escape(r["formula"]), r["ground"])
              for r in forecast["cost"]],
@@ -240,23 +242,10 @@ def _unknowable(document: Mapping[str, Any]) -> Iterator[str]:
         if found["unknowable"]:
             told.setdefault(step["kind"], found["unknowable"])
     yield "<h2>What cannot be known before it runs</h2>"
-    yield _table(("step", "what"), [(f"<code>{escape(kind)}</code>", escape(text)) for kind, text in told.items()])
+    yield table(("step", "what"), [(f"<code>{escape(kind)}</code>", escape(text)) for kind, text in told.items()])
 
 
 def _foot(document: Mapping[str, Any]) -> Iterator[str]:
     yield f"<footer><p>{len(document['steps'])} steps, plan <code>{document['digest'][:12]}</code>. "
     yield f"{escape(document['forecast']['method'])}; steps at once: {document['forecast']['lanes']}. "
     yield "Nothing was changed anywhere to make this page.</p></footer>"
-
-
-def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Cells are HTML already. Each knows its column's title: a narrow page shows a row as a block of titled lines."""
-    titles = [column.lstrip(">") for column in columns]
-    sides = ["r" if column.startswith(">") else "l" for column in columns]
-    head = "".join(f'<th class="{side}">{title}</th>' for title, side in zip(titles, sides, strict=True))
-    body = "".join(f"<tr>{''.join(map(_cell, titles, sides, row))}</tr>" for row in rows)
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-
-
-def _cell(title: str, side: str, cell: str) -> str:
-    return f'<td class="{side}" data-of="{title}"><div>{cell}</div></td>'

@@ -7,19 +7,17 @@ from datetime import datetime
 from rich.console import Console
 from rich.markup import escape
 
-from migrate.check import Verdict
 from migrate.figures import rated, rated_up, sized, weakest
-from migrate.forecast.result import DeadlineForecast, Finish, Forecast, RoomLine, Simulation, Standing, StepForecast
+from migrate.forecast.result import DeadlineForecast, Finish, Forecast, Simulation, Standing, StepForecast
 from migrate.plan import Effect, Plan, Step
 from migrate.report.layout import Column, said, say, show_table
+from migrate.report.plan_needs import gaps, show_archived, show_cost, show_room, show_stays
 from migrate.report.plan_words import REACHED, chance, day_and_hour, few, lasting, moment, pattern, slack, span
-from migrate.report.terminal import MARKS
 
 ALIKE_SHOWN = 5
 """More steps of one kind than this are one line, but for `-v`."""
 PATH_SHOWN = 4
 LEFT_SHOWN = 24
-SHORT_SHOWN = 3
 TELL = "say what is there in a file of facts (--facts FILE), or measure it: --probe"
 LEGEND = (
     "[dim]▸ a delay here delays the whole; begins: after the go; of several steps: each of them, and when the first"
@@ -39,15 +37,6 @@ FINISHES = (
     Column("rests on", gives_way=3, label="rests on"),
 )  # fmt: skip
 LEFT_BEHIND = (Column("bucket", name=True), Column("age"), Column("objects", right=True), Column("bytes", right=True))
-COST = (
-    Column("US$", right=True), Column("what", words=True), Column("how reckoned", words=True, gives_way=2),
-    Column("ground", gives_way=1),
-)  # fmt: skip
-ROOM = (
-    Column(""), Column("where", name=True), Column("hosts", right=True, gives_way=1, label="hosts"), Column("of"),
-    Column("needed", right=True), Column("there", right=True), Column("ground", gives_way=2),
-    Column("how reckoned", words=True, gives_way=3), Column("says who", words=True, gives_way=4),
-)  # fmt: skip
 UNKNOWABLE = (Column("  step"), Column("what", words=True))
 
 
@@ -55,16 +44,16 @@ def show_forecast(console: Console, plan: Plan, forecast: Forecast, *, verbose: 
     """The whole page. With `verbose` each step and host group has its line, and each time its source."""
     if forecast.deadline:
         _show_deadline(console, forecast, forecast.deadline)
-    for short in shortages(forecast):
-        say(console, f"[bold red]SHORT[/]  {escape(short)}")
+    for word, gap in gaps(forecast):
+        say(console, f"[bold red]{word}[/]  {escape(gap)}")
     if forecast.finishes and (forecast.deadline or forecast.holds):
         console.print()
     _show_finishes(console, plan, forecast)
     _show_steps(console, plan, forecast, verbose=verbose)
-    _show_archived(console, forecast)
-    _show_stays(console, forecast)
-    _show_cost(console, forecast)
-    _show_room(console, forecast, verbose=verbose)
+    show_archived(console, forecast)
+    show_stays(console, forecast)
+    show_cost(console, forecast)
+    show_room(console, forecast, verbose=verbose)
     _show_predictions(console, forecast)
     _show_way_back(console, forecast)
     _show_unknowable(console, plan, forecast)
@@ -295,86 +284,6 @@ def _formula(steps: Sequence[Step], *, verbose: bool) -> str:
     if not verbose:
         return escape(estimate.formula)
     return escape(f"{steps[0].title}\n{estimate.formula}  [{estimate.source}]")
-
-
-def _show_archived(console: Console, forecast: Forecast) -> None:
-    if not forecast.archived:
-        return
-    if all(row.asked_for for row in forecast.archived):
-        say(console, "\n[bold]archived[/]  this plan has these restored, waits for them, and fetches them")
-    else:
-        say(console, "\n[bold red]archived[/]  this plan does not fetch these, and its export would end incomplete; ask"
-                     " for them now: cloudexit export s3://BUCKET DEST --restore-archived TIER, or"
-                     " restore_archived in the manifest")  # fmt: skip
-    for row in forecast.archived:
-        late = row.ask_by is not None and row.ask_by < forecast.go_at
-        ask_by = f"; ask by {moment(row.ask_by, forecast.go_at)}"
-        when = "" if row.ask_by is None else "; [red]too late[/]" if late else ask_by
-        say(console, f"{escape(row.bucket)}: {row.objects:,} objects, {sized(row.bytes)} in {row.storage_class}:"
-                     f" {row.tier} takes {lasting(row.hours * 3600)}{when}", indent=2)  # fmt: skip
-
-
-def _show_stays(console: Console, forecast: Forecast) -> None:
-    """What no time would bring along, but for archived objects, which have their own part."""
-    for row in forecast.stays:
-        if not row.breaks:
-            count = "" if row.objects is None else f": {row.objects:,} objects, {sized(row.bytes or 0)}"
-            say(console, f"\n[bold]stays behind[/]  {escape(row.bucket)}, {row.what}{count}; to bring them along:"
-                         f" {escape(row.how)}")  # fmt: skip
-
-
-def _show_cost(console: Console, forecast: Forecast) -> None:
-    if not forecast.cost:
-        return
-    bill = "cannot be told:" if forecast.bill_usd is None else f"${forecast.bill_usd:,.0f}"
-    say(console, f"\n[bold]cost[/]  {bill} egress and requests, list prices")
-    show_table(console, COST, [
-        ("?" if line.usd is None else f"{line.usd:,.2f}", escape(line.what), escape(line.formula), str(line.ground))
-        for line in forecast.cost
-    ])  # fmt: skip
-    for source in dict.fromkeys(line.source for line in forecast.cost if line.source):
-        say(console, f"[dim]{escape(source)}[/]", indent=2)
-
-
-def _show_room(console: Console, forecast: Forecast, *, verbose: bool) -> None:
-    counts = {verdict: sum(line.verdict is verdict for line in forecast.room) for verdict in Verdict}
-    say(console, f"\n[bold]room[/]  {counts[Verdict.PASS]} enough, {counts[Verdict.FAIL]} short,"
-                 f" {counts[Verdict.UNKNOWN]} not known")  # fmt: skip
-    shown = [line for line in forecast.room if verbose or line.there is not None]
-    if shown:
-        show_table(console, ROOM, [_room_cells(line) for line in shown])
-    unknown = [line for line in forecast.room if line.there is None]
-    if unknown and not verbose:
-        say(console, f"[yellow]?[/] of {len(unknown)} of {len(forecast.room)} needs nobody said what is there (-v names"
-                     " them): say it in inventory or facts; preflight looks before anything is done",
-            indent=2)  # fmt: skip
-
-
-def _room_cells(line: RoomLine) -> list[str]:
-    worst = f" ({line.worst_host} has least)" if line.worst_host else ""
-    return [
-        MARKS[line.verdict], escape(line.where), str(line.hosts), line.resource,
-        amount(line.resource, line.needed), amount(line.resource, line.there), str(line.ground or "–"),
-        escape(line.formula), escape(line.source + worst),
-    ]  # fmt: skip
-
-
-def shortages(forecast: Forecast) -> list[str]:
-    """What hosts need and have not: the first of it, and how much more."""
-    short = [line for line in forecast.room if line.verdict is Verdict.FAIL]
-    told = [
-        f"{line.where} needs {amount(line.resource, line.needed)} {line.resource} and has"
-        f" {amount(line.resource, line.there)}"
-        for line in short[:SHORT_SHOWN]
-    ]
-    return [*told, f"and {len(short) - SHORT_SHOWN} more needs"] if len(short) > SHORT_SHOWN else told
-
-
-def amount(resource: str, value: float | None) -> str:
-    """Bytes of disk and memory, a count of anything else."""
-    if value is None:
-        return "?"
-    return sized(value) if resource in ("disk", "memory") else f"{value:,.0f}"
 
 
 def _show_predictions(console: Console, forecast: Forecast) -> None:

@@ -31,6 +31,8 @@ SCREEN = 24
 CASES = [
     "fleet", "fleet met", "fleet without deadline", "deadline_unknown_size", "everything_assumed", "room_short_of_disk",
     "archived_objects_must_be_asked_for", "cost_of_tags_and_versions", "waves_of_hosts",
+    "archived_objects_hold_the_plan", "archived_objects_asked_for", "hosts_and_line_together", "versions_that_stay",
+    "ports_wanted_twice",
 ]  # fmt: skip
 SPOKEN_FOR = {"effect", "ground", "how", "reckoned", "says", "who", "at", "may", "latest", "–"}
 """Titles of columns whose values speak for themselves beneath their row."""
@@ -190,3 +192,19 @@ def test_archived_objects_take_minutes_or_hours(hours: float, said: str) -> None
 def test_the_first_screen_says_where_room_is_short(width: int) -> None:
     screen = " ".join(" ".join(page("room_short_of_disk", width).splitlines()[:4]).split())
     assert "SHORT media needs 1.2 TB disk and has 500.0 GB" in screen
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize(
+    ("case", "said"),
+    [
+        (
+            "archived_objects_hold_the_plan",
+            "LEAVES 600 objects, 60.0 TB, of pictures: archived objects in DEEP_ARCHIVE",
+        ),
+        ("ports_wanted_twice", "SHORT database+cache+app needs 2 ports and has 1"),
+        ("hosts_and_line_together", "neither alone is enough; 3 hosts on 5.4 Gbit/s for an even chance"),
+    ],
+)
+def test_the_first_screen_says_why_the_plan_must_not_run(width: int, case: str, said: str) -> None:
+    assert said in " ".join(" ".join(page(case, width).splitlines()[:SCREEN]).split())
