@@ -16,10 +16,12 @@ NAME_ENOUGH = 40
 """A longer name has a line of its own where it does not fit, and drives no column out of the row."""
 BENEATH = 4
 WHOLE = re.compile(
-    r"\d[\d.,]* (?:h \d\d min|min \d\d s|d \d\d h|[kMGTP]?i?B(?:/s)?|[kMG]?bit/s|h|min|s)(?!\w)"
-    r"|[A-Z][a-z]{2} \d\d [A-Z][a-z]{2}(?: \d{4})? \d\d:\d\d UTC|\d\d [A-Z][a-z]{2}(?: \d{4})? \d\d:\d\d"
+    r"(?:\d[\d.,]* x )?\d[\d.,]* (?:h \d\d min|min \d\d s|d \d\d h|[kMGTP]?i?B(?:/s)?|[kMG]?bit/s|h|min|s)(?!\w)"
+    r"|\d[\d.,]* x [\w.*$-]+"
+    r"|(?:[A-Z][a-z]{2} )?\d\d [A-Z][a-z]{2}(?: \d{4})? \d\d:\d\d(?: UTC)?"
 )
 """Amounts with their units, and moments: no line ends within."""
+LONGEST_WHOLE = 80
 
 
 @dataclass(frozen=True)
@@ -77,8 +79,9 @@ def _stripped(line: Text) -> Text:
 
 def _line_end(plain: str, width: int) -> int:
     """Where the line ends: at its last space that is within nothing whole, or in the midst of a word too long."""
-    most = sum(reached <= width for reached in accumulate(map(cell_len, plain)))
-    whole = [(found.start(), found.end()) for found in WHOLE.finditer(plain)]
+    near = plain[: width + LONGEST_WHOLE]
+    most = sum(reached <= width for reached in accumulate(map(cell_len, near)))
+    whole = [(found.start(), found.end()) for found in WHOLE.finditer(near)]
     inset = len(plain) - len(plain.lstrip(" "))
     for at in range(min(most, len(plain) - 1), inset, -1):
         if plain[at] == " " and not any(begin < at < end for begin, end in whole):
@@ -96,7 +99,7 @@ def table_lines(columns: Sequence[Column], rows: Sequence[Sequence[str] | str], 
     kept = _kept(columns, natural, width)
     widths = _widths(columns, natural, kept, width)
     titles = {at: [Text(columns[at].title, "bold")] for at in kept}
-    lines = [_line(columns, titles, 0, widths)] if any(column.title for column in columns) else []
+    lines = list(paragraph(_line(columns, titles, 0, widths), width))
     for row in cells:
         if isinstance(row, str):
             lines.extend(paragraph(Text.from_markup(row), width))

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from html import escape
 from typing import Any
 
-from migrate.report.plan_words import day_and_hour, lasting, moment, pattern, span
+from migrate.report.plan_words import day_and_hour, lasting, moment, pattern, span, year_of
 
 WIDTH = 1180
 LEFT = 250
@@ -87,7 +87,7 @@ def timeline(document: Mapping[str, Any]) -> str:
         '<defs><pattern id="hatch" width="6" height="6" patternTransform="rotate(45)" patternUnits="userSpaceOnUse">'
         '<rect width="6" height="6" class="assumed-ground"/><line x1="0" y1="0" x2="0" y2="6" class="hatch"/>'
         "</pattern></defs>",
-        *_ticks(go_at, longest, scale, height),
+        *_ticks(go_at, year_of(datetime.fromisoformat(forecast["made_at"]), go_at), longest, scale, height),
         *(part for number, row in enumerate(rows) for part in _bars(row, number, scale)),
         *_marks(forecast["finishes"], deadline, scale, len(rows)),
         "</svg>",
@@ -99,14 +99,14 @@ def _x(seconds: float, scale: float) -> str:
     return f"{LEFT + seconds * scale:.1f}"
 
 
-def _ticks(go_at: datetime, longest: float, scale: float, height: int) -> Iterator[str]:
+def _ticks(go_at: datetime, year: int, longest: float, scale: float, height: int) -> Iterator[str]:
     step = (
         next((hours for hours in TICK_HOURS if longest / 3600 / hours <= MOST_TICKS), longest / 3600 / MOST_TICKS)
         * 3600
     )
     at = 0.0
     while at <= longest:
-        x, moment_at = _x(at, scale), day_and_hour(go_at + timedelta(seconds=at), go_at)
+        x, moment_at = _x(at, scale), day_and_hour(go_at + timedelta(seconds=at), year)
         yield f'<line x1="{x}" y1="{TOP - 8}" x2="{x}" y2="{height - 56}" class="tick"/>'
         yield f'<text x="{x}" y="{TOP - 28}" class="tick-text">{escape(_hours(at))}</text>'
         yield f'<text x="{x}" y="{TOP - 14}" class="tick-text dim">{moment_at}</text>'
@@ -172,11 +172,11 @@ def _anchor(x: float) -> str:
     return f'text-anchor="{"end" if x > WIDTH - 100 else "start" if x < LEFT + 80 else "middle"}"'
 
 
-def strip(finish: Mapping[str, Any], longest: float, go_at: datetime) -> str:
+def strip(finish: Mapping[str, Any], longest: float, year: int) -> str:
     """Where one finish lies: a bar from one in ten to nine in ten, and a line at the median."""
     scale = 400 / longest
     low, middle, high = (finish[f"p{share}_seconds"] * scale for share in (10, 50, 90))
-    words = f"{span(finish['p50_seconds'])}; {moment(datetime.fromisoformat(finish['p50_at']), go_at)}"
+    words = f"{span(finish['p50_seconds'])}; {moment(datetime.fromisoformat(finish['p50_at']), year)}"
     return (
         f'<svg class="strip" viewBox="0 0 410 18"><title>{escape(words)}</title>'
         f'<line x1="0" y1="9" x2="410" y2="9" class="tick"/>'

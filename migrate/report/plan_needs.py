@@ -9,7 +9,7 @@ from migrate.check import Verdict
 from migrate.figures import sized
 from migrate.forecast.result import Forecast, RoomLine
 from migrate.report.layout import Column, say, show_table
-from migrate.report.plan_words import lasting, moment
+from migrate.report.plan_words import lasting, moment, year_of
 from migrate.report.terminal import MARKS
 
 SHORT_SHOWN = 3
@@ -33,9 +33,10 @@ def show_archived(console: Console, forecast: Forecast) -> None:
         say(console, "\n[bold red]archived[/]  this plan does not fetch these, and its export would end incomplete; ask"
                      " for them now: cloudexit export s3://BUCKET DEST --restore-archived TIER, or"
                      " restore_archived in the manifest")  # fmt: skip
+    year = year_of(forecast.made_at, forecast.go_at)
     for row in forecast.archived:
         late = row.ask_by is not None and row.ask_by < forecast.go_at
-        ask_by = f"; ask by {moment(row.ask_by, forecast.go_at)}"
+        ask_by = f"; ask by {moment(row.ask_by, year)}"
         when = "" if row.ask_by is None else "; [red]too late[/]" if late else ask_by
         say(console, f"{escape(row.bucket)}: {row.objects:,} objects, {sized(row.bytes)} in {row.storage_class}:"
                      f" {row.tier} takes {lasting(row.hours * 3600)}{when}", indent=2)  # fmt: skip

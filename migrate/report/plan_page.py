@@ -10,7 +10,7 @@ from migrate.figures import rated, sized
 from migrate.report.html import page, table
 from migrate.report.plan_drawing import strip, timeline
 from migrate.report.plan_needs import SHORT_SHOWN, amount
-from migrate.report.plan_words import REACHED, chance, day_and_hour, lasting, moment, span
+from migrate.report.plan_words import REACHED, chance, day_and_hour, lasting, moment, span, year_of
 
 HEADLINES = {
     "met": ("The data is out before the old home ends.", "good"),
@@ -43,11 +43,11 @@ def plan_page(document: Mapping[str, Any]) -> str:
 
 
 def _at(text: str | None, forecast: Mapping[str, Any]) -> str:
-    return moment(datetime.fromisoformat(text), _go(forecast)) if text else "–"
+    return moment(datetime.fromisoformat(text), _year(forecast)) if text else "–"
 
 
-def _go(forecast: Mapping[str, Any]) -> datetime:
-    return datetime.fromisoformat(forecast["go_at"])
+def _year(forecast: Mapping[str, Any]) -> int:
+    return year_of(*(datetime.fromisoformat(forecast[key]) for key in ("made_at", "go_at")))
 
 
 def _head(document: Mapping[str, Any]) -> Iterator[str]:
@@ -131,7 +131,7 @@ def _short(text: str | None, forecast: Mapping[str, Any]) -> str:
     if text is None:
         return "–"
     at = datetime.fromisoformat(text)
-    return f"{at:%a} {day_and_hour(at, _go(forecast))}"
+    return f"{at:%a} {day_and_hour(at, _year(forecast))}"
 
 
 def _over(moment_: str | None, forecast: Mapping[str, Any]) -> str:
@@ -146,7 +146,7 @@ def _finishes(forecast: Mapping[str, Any]) -> Iterator[str]:
     longest = max(finish["p90_seconds"] for finish in forecast["finishes"]) * 1.02
     rows = [
         (REACHED[f["what"]], f"{span(f['p50_seconds'])}<br>{_at(f['p50_at'], forecast)}",
-         f"{span(f['p90_seconds'])}<br>{_at(f['p90_at'], forecast)}", f["ground"], strip(f, longest, _go(forecast)))
+         f"{span(f['p90_seconds'])}<br>{_at(f['p90_at'], forecast)}", f["ground"], strip(f, longest, _year(forecast)))
         for f in forecast["finishes"]
     ]  # fmt: skip
     yield "<h2>When</h2>"

@@ -12,7 +12,18 @@ from migrate.forecast.result import DeadlineForecast, Finish, Forecast, Simulati
 from migrate.plan import Effect, Plan, Step
 from migrate.report.layout import Column, said, say, show_table
 from migrate.report.plan_needs import gaps, show_archived, show_cost, show_room, show_stays
-from migrate.report.plan_words import REACHED, chance, day_and_hour, few, lasting, moment, pattern, slack, span
+from migrate.report.plan_words import (
+    REACHED,
+    chance,
+    day_and_hour,
+    few,
+    lasting,
+    moment,
+    pattern,
+    slack,
+    span,
+    year_of,
+)  # fmt: skip
 
 ALIKE_SHOWN = 5
 """More steps of one kind than this are one line, but for `-v`."""
@@ -36,16 +47,18 @@ FINISHES = (
     Column("nine in ten", right=True), Column("at", gives_way=2, label="nine in ten at"),
     Column("rests on", gives_way=3, label="rests on"),
 )  # fmt: skip
-LEFT_BEHIND = (Column("bucket", name=True), Column("age"), Column("objects", right=True), Column("bytes", right=True))
+LEFT_BEHIND = (
+    Column("bucket", name=True), Column("age", gives_way=1), Column("objects", right=True), Column("bytes", right=True),
+)  # fmt: skip
 UNKNOWABLE = (Column("  step"), Column("what", words=True))
 
 
 def show_forecast(console: Console, plan: Plan, forecast: Forecast, *, verbose: bool = False) -> None:
     """The whole page. With `verbose` each step and host group has its line, and each time its source."""
-    if forecast.deadline:
-        _show_deadline(console, forecast, forecast.deadline)
     for word, gap in gaps(forecast):
         say(console, f"[bold red]{word}[/]  {escape(gap)}")
+    if forecast.deadline:
+        _show_deadline(console, forecast, forecast.deadline)
     if forecast.finishes and (forecast.deadline or forecast.holds):
         console.print()
     _show_finishes(console, plan, forecast)
@@ -67,9 +80,9 @@ def _show_deadline(console: Console, forecast: Forecast, found: DeadlineForecast
         say(console, f"{STANDINGS[found.standing]}  whether the data is out in time")
     else:
         say(console, f"{STANDINGS[found.standing]}  {chance(found.chance or 0)} chance that the data is out in time")
-    go_at = forecast.go_at
-    said(console, "deadline", f"{moment(found.deadline, go_at)}, {lasting(found.available_seconds)} after the go"
-                              f" ({moment(go_at, go_at)})")  # fmt: skip
+    year = _year(forecast)
+    said(console, "deadline", f"{moment(found.deadline, year)}, {lasting(found.available_seconds)} after the go"
+                              f" ({moment(forecast.go_at, year)})")  # fmt: skip
     if found.standing is Standing.UNKNOWN:
         said(console, "why", _untold(forecast))
         said(console, "do", TELL)
@@ -104,10 +117,14 @@ def _deadline_lines(found: DeadlineForecast, forecast: Forecast) -> Iterator[tup
     )
 
 
+def _year(forecast: Forecast) -> int:
+    return year_of(forecast.made_at, forecast.go_at)
+
+
 def _with_over(at: datetime | None, forecast: Forecast) -> str:
     """The moment; one that lies before the go cannot be met any more."""
     over = at is not None and at < forecast.go_at
-    return f"{moment(at, forecast.go_at)}{' [red](over)[/]' if over else ''}"
+    return f"{moment(at, _year(forecast))}{' [red](over)[/]' if over else ''}"
 
 
 def _both(even: str, safe: str) -> str:
@@ -136,10 +153,11 @@ def _show_left_behind(console: Console, found: DeadlineForecast) -> None:
 
 
 def _show_finishes(console: Console, plan: Plan, forecast: Forecast) -> None:
+    year = _year(forecast)
     if forecast.finishes:
         show_table(console, FINISHES, [
-            (REACHED[finish.what], span(finish.p50_seconds), moment(finish.p50_at, forecast.go_at),
-             span(finish.p90_seconds), moment(finish.p90_at, forecast.go_at), str(finish.ground))
+            (REACHED[finish.what], span(finish.p50_seconds), moment(finish.p50_at, year),
+             span(finish.p90_seconds), moment(finish.p90_at, year), str(finish.ground))
             for finish in forecast.finishes
         ])  # fmt: skip
         for reached, path in _paths(plan, forecast.finishes):
@@ -235,12 +253,12 @@ def _show_steps(console: Console, plan: Plan, forecast: Forecast, *, verbose: bo
         if row.steps[0].phase != phase:
             phase = row.steps[0].phase
             rows.append(f"   [bold]{phase}[/]")
-        rows.append(_cells(row, forecast.go_at, binds=binds, verbose=verbose))
+        rows.append(_cells(row, _year(forecast), binds=binds, verbose=verbose))
     show_table(console, columns, rows)
     say(console, LEGEND)
 
 
-def _cells(row: _Row, go_at: datetime, *, binds: bool, verbose: bool) -> list[str]:
+def _cells(row: _Row, year: int, *, binds: bool, verbose: bool) -> list[str]:
     first, found = row.steps[0], row.found[0]
     several = len(row.steps) > 1
     name = f"{pattern([step.id for step in row.steps])} x{len(row.steps)}" if several else first.id
@@ -253,16 +271,16 @@ def _cells(row: _Row, go_at: datetime, *, binds: bool, verbose: bool) -> list[st
         EFFECTS[first.effect],
         *_times(row.steps),
         "–" if found.begins_seconds is None else f"+{span(found.begins_seconds)}",
-        _latest(last, late, go_at) if binds else ("–" if wait is None else span(wait)),
+        _latest(last, late, year) if binds else ("–" if wait is None else span(wait)),
         _formula(row.steps, verbose=verbose),
     ]
 
 
-def _latest(last: datetime | None, late: datetime | None, go_at: datetime) -> str:
+def _latest(last: datetime | None, late: datetime | None, year: int) -> str:
     """Until when it may begin for the deadline's sake; in brackets, where that does not bind it, for the end's sake."""
     if last:
-        return day_and_hour(last, go_at)
-    return f"[dim]({day_and_hour(late, go_at)})[/]" if late else ""
+        return day_and_hour(last, year)
+    return f"[dim]({day_and_hour(late, year)})[/]" if late else ""
 
 
 def _times(steps: Sequence[Step]) -> list[str]:

@@ -16,15 +16,20 @@ REACHED = {
 """What a plan reaches, in words."""
 
 
-def moment(at: datetime | None, now: datetime) -> str:
-    """`Sat 21 Nov 08:00 UTC`, and `Sun 21 Nov 2027 08:00 UTC` where it is not the year of `now`."""
-    return f"{at:%a} {day_and_hour(at, now)} {at:%Z}" if at else "–"
+def year_of(made_at: datetime, go_at: datetime) -> int:
+    """The year that need not be said: that of the go, unless it is another than that of the forecast. Then none."""
+    return go_at.year if go_at.year == made_at.year else 0
 
 
-def day_and_hour(at: datetime, now: datetime) -> str:
+def moment(at: datetime | None, year: int) -> str:
+    """`Sat 21 Nov 08:00 UTC`, and `Sun 21 Nov 2027 08:00 UTC` where it is not in `year`."""
+    return f"{at:%a} {day_and_hour(at, year)} {at:%Z}" if at else "–"
+
+
+def day_and_hour(at: datetime, year: int) -> str:
     """`21 Nov 08:00`, with the year where it is another."""
-    year = "" if at.year == now.year else f" {at.year}"
-    return f"{at:%d %b}{year} {at:%H:%M}"
+    said = "" if at.year == year else f" {at.year}"
+    return f"{at:%d %b}{said} {at:%H:%M}"
 
 
 def span(seconds: float | None) -> str:
