@@ -84,7 +84,20 @@ def tell_moto(host: str, port: int, path: str, body: str = "") -> None:
 
 def fill(cloud: Cloud) -> None:
     """Something of every service."""
-    for part in (_buckets, _metrics, _databases, _machines, _containers, _messages, _names, _keys, _identities):
+    for part in (
+        _buckets,
+        _metrics,
+        _used_disk,
+        _databases,
+        _machines,
+        _containers,
+        _messages,
+        _names,
+        _keys,
+        _identities,
+        _gateways,
+        _services_unknown_here,
+    ):
         part(cloud)
 
 
@@ -150,12 +163,28 @@ def _metrics(cloud: Cloud) -> None:
         )  # fmt: skip
 
 
+def _used_disk(cloud: Cloud) -> None:
+    for metric, dimension, name, value in (
+        ("FreeStorageSpace", "DBInstanceIdentifier", "app-main", 400 * 1024**3),
+        ("VolumeBytesUsed", "DBClusterIdentifier", "app-aurora", 7 * 10**9),
+    ):
+        cloud.client("cloudwatch").put_metric_data(
+            Namespace="AWS/RDS",
+            MetricData=[
+                {
+                    "MetricName": metric, "Value": float(value), "Timestamp": datetime.now(UTC) - timedelta(hours=2),
+                    "Dimensions": [{"Name": dimension, "Value": name}],
+                }
+            ],
+        )  # fmt: skip
+
+
 def _databases(cloud: Cloud) -> None:
     rds = cloud.client("rds")
     common = {"MasterUsername": "ops", "MasterUserPassword": "not-a-secret-1"}
     rds.create_db_instance(
         DBInstanceIdentifier="app-main", Engine="postgres", DBInstanceClass="db.r6g.xlarge", AllocatedStorage=500,
-        PubliclyAccessible=False, **common,
+        PubliclyAccessible=False, DBName="plaza", **common,
     )  # fmt: skip
     rds.create_db_snapshot(DBInstanceIdentifier="app-main", DBSnapshotIdentifier="app-main-before-upgrade")
     rds.create_db_cluster(DBClusterIdentifier="app-aurora", Engine="aurora-postgresql", **common)
@@ -280,6 +309,27 @@ def _identities(cloud: Cloud) -> None:
     iam = cloud.client("iam")
     iam.create_user(UserName="deploy")
     iam.create_access_key(UserName="deploy")
+
+
+def _gateways(cloud: Cloud) -> None:
+    cloud.client("ecr").create_repository(repositoryName="web/api")
+    cloud.client("efs").create_file_system(CreationToken="shared")
+    cloud.client("apigateway").create_rest_api(name="partners")
+    cloud.client("apigatewayv2").create_api(Name="live", ProtocolType="WEBSOCKET", RouteSelectionExpression="$r.b.a")
+    cloud.client("stepfunctions").create_state_machine(
+        name="signup", roleArn="arn:aws:iam::123456789012:role/steps",
+        definition=json.dumps({"StartAt": "a", "States": {"a": {"Type": "Succeed"}}}),
+    )  # fmt: skip
+    cloud.client("cognito-identity").create_identity_pool(
+        IdentityPoolName="phones", AllowUnauthenticatedIdentities=True
+    )
+
+
+def _services_unknown_here(cloud: Cloud) -> None:
+    for name in ("events", "orders"):
+        cloud.client("glue").create_job(
+            Name=name, Role="arn:aws:iam::123456789012:role/glue", Command={"Name": "glueetl"}, Tags={"team": "data"}
+        )
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ from migrate.assess.rows import (
     MARKED_BY_FLAG,
     MARKED_BY_TIME,
     MARKED_BY_WORD,
+    NO,
     WORDS,
     hosts_in_column,
     media_of_deleted,
@@ -27,6 +28,8 @@ CONNECT_SECONDS = 10
 STATEMENT_SECONDS = 120
 READ_ONLY = "-c default_transaction_read_only=on -c statement_timeout={milliseconds}"
 """Settings of the session from its first moment; psycopg's own `read_only` says nothing outside a transaction."""
+FLAGS = "BDENS"
+"""Categories of types that a mark may have: boolean, date, enumeration, number, text."""
 HOSTS = ("amazonaws.com", "cloudfront.net", "amazoncognito.com", "elasticbeanstalk.com")
 MARKS_QUERY = """
 SELECT n.nspname AS schema, c.relname AS table, a.attname AS column, t.typcategory AS category
@@ -148,8 +151,8 @@ def _condition(row: Row) -> str:
     column = identifier(name)
     if MARKED_BY_TIME.match(name):
         return f"{column} IS NOT NULL"
-    if MARKED_BY_FLAG.match(name) and category == "B":
-        return column
+    if MARKED_BY_FLAG.match(name) and category in FLAGS:
+        return column if category == "B" else f"lower({column}::text) NOT IN ({', '.join(map(literal, ('', *NO)))})"
     if MARKED_BY_WORD.match(name) and category in ("S", "E"):
         return f"lower({column}::text) IN ({', '.join(literal(word) for word in WORDS)})"
     return ""

@@ -7,20 +7,27 @@ from datetime import UTC, datetime
 from migrate.assess.findings import Assessment, Conclusion, Fault, Finding, Hold, Leak, Totals
 from migrate.assess.first_hour import NOTICE_HOURS, first_hour
 from migrate.assess.judging import judge, unused_answers
+from migrate.assess.knowledge import RULES
 from migrate.assess.leaking import hosts_in_manifest, hosts_in_settings, open_buckets
 from migrate.assess.observed import Blindness, Observed, Unseen, silent_regions
 from migrate.assess.vendors import stops
 from migrate.stack import Stack
 
+NAMED = 6
+"""Regions that a reason names; all of them stand in `silent_regions`."""
+KNOWN = frozenset(rule.service for rule in RULES)
+
 
 @dataclass(frozen=True)
 class Question:
-    """What the operator asked: the notice in hours, whose no to look at, and the manifest with where it stands."""
+    """What the operator asked: the notice in hours, whose no to look at, the manifest with where it stands, and the
+    regions that alone were to be looked at, if not all."""
 
     notice_hours: float = NOTICE_HOURS
     without: tuple[str, ...] = ()
     stack: Stack | None = None
     stack_path: str = ""
+    regions: tuple[str, ...] = ()
 
 
 def assess(
@@ -51,7 +58,7 @@ def assess(
         stack=question.stack_path if stack else "",
         verdict=verdict,
         exit_code=int(verdict.exit_code),
-        because=tuple(_reasons(totals, findings, observed.unseen, faults, stack)),
+        because=tuple(_reasons(totals, findings, observed.unseen, faults, question)),
         totals=totals,
         first_hour=first_hour(observed.resources, question.notice_hours),
         findings=findings,
@@ -84,6 +91,7 @@ def _totals(observed: Observed, findings: Sequence[Finding]) -> Totals:
         unanswered=sum(finding.unanswered for finding in findings),
         unseen=len(observed.unseen),
         buckets=len(buckets),
+        buckets_of_unknown_size=sum("bytes" in bucket.unseen for bucket in buckets),
         objects=sum(bucket.whole("objects") for bucket in buckets),
         bytes=sum(bucket.whole("bytes") for bucket in buckets),
     )
@@ -102,23 +110,27 @@ def _reasons(
     findings: Sequence[Finding],
     unseen: Sequence[Unseen],
     faults: Sequence[Fault],
-    stack: Stack | None,
+    question: Question,
 ) -> Iterator[str]:
     for fault in faults:
         yield f"{fault.where}: {fault.what}"
     if totals.unanswered:
         services = sorted({finding.resource.service for finding in findings if finding.unanswered})
-        where = " in the manifest" if stack else ", for there is no manifest"
+        where = " in the manifest" if question.stack else ", for there is no manifest"
         yield f"{totals.unanswered:,} captive without an answer{where}: {', '.join(services)}"
     denied = sum(u.reason is Blindness.NOT_ALLOWED for u in unseen)
     if denied:
         yield f"not allowed to look in {denied:,} places: what is there is not known"
     silent = silent_regions(unseen)
     if silent:
-        yield f"no answer from {', '.join(silent)}: what is there is not known"
+        more = f" and {len(silent) - NAMED:,} more" if len(silent) > NAMED else ""
+        yield f"no answer from {', '.join(silent[:NAMED])}{more}: what is there is not known"
     unclear = sum(u.reason is Blindness.NOT_UNDERSTOOD for u in unseen)
     if unclear:
         yield f"{unclear:,} questions were answered with an error of the service"
     if not (faults or unseen or totals.unanswered):
         captive = f"{totals.captive} captive, each with an answer" if totals.captive else "nothing is captive"
-        yield f"everything was seen; {captive}"
+        known = f"all of the {len(KNOWN):,} kinds of service that are known here were seen, others by their tags"
+        yield f"{known}; {captive}"
+    if question.regions:
+        yield f"only {', '.join(question.regions)} was asked: what is in other regions is not known"

@@ -165,6 +165,8 @@ class Totals(Noun):
     """Questions that got no answer."""
     buckets: int
     """Buckets seen."""
+    buckets_of_unknown_size: int = 0
+    """Of these, buckets whose size was not told; they are not in `objects` and `bytes`."""
     objects: int
     """Objects in them, by their metrics; versions and unfinished uploads count too."""
     bytes: int

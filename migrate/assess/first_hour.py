@@ -1,5 +1,6 @@
 """What must be done in the first hour: everything whose clock runs from the moment that somebody asks for it."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -17,6 +18,7 @@ REGISTRAR_HOURS = 168.0
 """A transfer to another registrar: five to seven days."""
 RECORD_TTL_SECONDS = 300
 """A record with a longer TTL than this keeps users at the old address when the time comes."""
+DUMP_HOURS = 4.0
 ARCHIVE_BULK_HOURS = {"GLACIER": 12.0, "DEEP_ARCHIVE": 48.0, "INTELLIGENT_TIERING_ARCHIVE": 12.0}
 """Bulk retrieval, at worst, by storage class."""
 
@@ -42,9 +44,12 @@ def first_hour(resources: Sequence[Resource], notice_hours: float = NOTICE_HOURS
 
 
 def _deed(clock: Clock, resources: Iterable[Resource], notice_hours: float) -> Deed | None:
-    found = {r.name: h for r in resources if r.service == clock.service and (h := clock.hours(r)) is not None}
-    if not found:
+    running = [(r, h) for r in resources if r.service == clock.service and (h := clock.hours(r)) is not None]
+    if not running:
         return None
+    places = {(r.name, r.region) for r, _ in running}
+    regions = Counter(name for name, _ in places)
+    found = {f"{r.name} ({r.region})" if regions[r.name] > 1 else r.name: h for r, h in running}
     longest = max(found.values())
     late = longest > notice_hours
     return Deed(
@@ -91,6 +96,10 @@ def _where(hours: float, **facts: object) -> Callable[[Resource], float | None]:
         return hours if all(seen.get(name) == value for name, value in facts.items()) else None
 
     return judged
+
+
+def _database(resource: Resource) -> float | None:
+    return DUMP_HOURS if resource.kind in ("instance", "cluster") else None
 
 
 def _held_certificate(certificate: Resource) -> float | None:
@@ -195,7 +204,7 @@ CLOCKS = (
         "rds", "make a logical dump of each database and bring it out",
         "pg_dump --format=custom with its record: docs/how-to/own-stack.md; snapshots cannot leave",
         ASSUMED, "",
-        _where(4.0, kind="instance"),
+        _database,
     ),
 )  # fmt: skip
 """Every clock that is known."""

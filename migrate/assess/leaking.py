@@ -10,7 +10,7 @@ from migrate.stack import Stack
 
 PROVIDER_HOST = re.compile(
     r"(?:[a-z0-9-]{1,63}\.){0,6}(?:amazonaws\.com(?:\.cn)?|cloudfront\.net|awsapps\.com|amazoncognito\.com"
-    r"|elasticbeanstalk\.com|awsglobalaccelerator\.com|lambda-url\.[a-z0-9-]{1,30}\.on\.aws)\b"
+    r"|elasticbeanstalk\.com|awsglobalaccelerator\.com|awsapprunner\.com|amplifyapp\.com|on\.aws|api\.aws)\b"
     r"|\b169\.254\.169\.254\b",
     re.IGNORECASE,
 )

@@ -14,6 +14,8 @@ from migrate.assess.leaking import named, provider_hosts
 MARKED_BY_TIME = re.compile(r"^(deleted|removed|discarded|erased|purged)_?(at|on|time|date)$", re.IGNORECASE)
 MARKED_BY_FLAG = re.compile(r"^(is_?)?(deleted|removed|discarded|erased)$", re.IGNORECASE)
 MARKED_BY_WORD = re.compile(r"^(status|state|visibility)$", re.IGNORECASE)
+NO = ("f", "false", "0", "n", "no", "off")
+"""Values of a mark that say that the row lives; a mark may be a moment as well as a flag."""
 WORDS = ("deleted", "removed", "discarded", "erased")
 ENDINGS = "jpe?g|png|gif|webp|heic|heif|avif|mp4|mov|webm|m4v|mp3|m4a|pdf"
 MEDIA = re.compile(rf"\.({ENDINGS})(\?|#|$)", re.IGNORECASE)
@@ -36,7 +38,7 @@ def says_deleted(column: str, value: str) -> bool:
     if MARKED_BY_TIME.match(column):
         return True
     if MARKED_BY_FLAG.match(column):
-        return value in ("t", "true", "1")
+        return value.lower() not in NO and not value.startswith(("{", "["))
     return bool(MARKED_BY_WORD.match(column)) and value.lower() in WORDS
 
 

@@ -98,7 +98,7 @@ def _canonical(name: str, declared: Mapping[str, Vendor]) -> str:
     """The vendor's name, or the service that `name` means."""
     if name in declared:
         return name
-    service = service_name(name)
+    service = service_name(name.lower())
     if service in PROVIDES or any(service_name(vendor.provider) == service for vendor in declared.values()):
         return service
     raise UsageProblem(

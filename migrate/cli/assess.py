@@ -1,14 +1,17 @@
 """`assess`: what the account holds, what ties us to it, what to do in the first hour."""
 
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from migrate.adapters.aws_account.calls import CONNECT_SECONDS, READ_SECONDS, Bounds, Calls, require_known
 from migrate.adapters.aws_account.policy import least_policy
 from migrate.adapters.aws_account.survey import survey
+from migrate.assess.account_facts import AccountFacts, account_facts
 from migrate.assess.assessing import Question, assess
 from migrate.assess.faults import faults_of_manifest
 from migrate.assess.findings import Conclusion
@@ -48,6 +51,10 @@ Database = Annotated[
 Code = Annotated[
     list[Path] | None, typer.Option("--code", help="Release, configuration or checkout to look through; repeatable.")
 ]
+FactsFile = Annotated[
+    Path | None,
+    typer.Option("--facts", metavar="FILE", help="Write what the account tells of sizes, for plan --facts."),
+]
 
 
 def assess_command(
@@ -63,6 +70,7 @@ def assess_command(
     dump: Dump = None,
     database: Database = None,
     code: Code = None,
+    facts: FactsFile = None,
     as_json: Json = False,
     verbose: Verbose = False,
     quiet: Quiet = False,
@@ -74,18 +82,23 @@ def assess_command(
         return
     manifest, path = _manifest(stack)
     names = tuple(name.strip() for name in without.split(",") if name.strip())
-    question = Question(_seconds(notice, "--notice") / 3600, names, manifest, str(path) if manifest else "")
+    regions = tuple(dict.fromkeys(region or ()))
+    question = Question(_seconds(notice, "--notice") / 3600, names, manifest, str(path) if manifest else "", regions)
     sought = Sought(sample, dump, database, tuple(code or ()))
     sought.require_there()
+    if facts:
+        _require_room(facts, manifest)
     require_vendors(manifest, names)
     patience = _seconds(timeout, "--timeout")
     calls = Calls(profile, endpoint_url, Bounds(connect=min(patience, CONNECT_SECONDS), read=patience))
-    require_known(tuple(region or ()), calls)
-    observed = _look(calls, tuple(region or ()), output)
+    require_known(regions, calls)
+    observed = _look(calls, regions, output)
     leaks, not_looked_for, unseen = seek(sought, calls, observed, manifest, output)
     observed = observed.model_copy(update={"unseen": (*observed.unseen, *unseen)})
     faults = faults_of_manifest(read_yaml(path), manifest, observed) if manifest else ()
     found = assess(observed, question, datetime.now(UTC), leaks=leaks, not_looked_for=not_looked_for, faults=faults)
+    if facts and manifest:
+        _write_facts(facts, account_facts(manifest, observed, found.at), output)
     if as_json:
         output.document(found.model_dump(mode="json"))
     else:
@@ -98,6 +111,30 @@ def _manifest(stack: Path | None) -> tuple[Stack | None, Path]:
     """The manifest that is named, or the one of this folder; without either, none."""
     path = stack or DEFAULT_STACK
     return (read_stack(path) if stack or path.exists() else None), path
+
+
+def _require_room(facts: Path, stack: Stack | None) -> None:
+    """Raises UsageProblem before anybody is asked: a file that stands there is never overwritten."""
+    if stack is None:
+        raise UsageProblem(
+            "facts are about the buckets and databases of a manifest, and there is none", where=f"--facts {facts}",
+            expected="cloudexit assess stack.yaml --facts FILE", hint="make one: cloudexit init DIR",
+        )  # fmt: skip
+    if os.path.lexists(facts):
+        raise UsageProblem("stands there already", where=str(facts), hint="choose another name, or move it away")
+    if not facts.parent.is_dir():
+        raise UsageProblem("no such folder", where=str(facts.parent), expected="a folder to write the facts into")
+
+
+def _write_facts(path: Path, facts: AccountFacts, output: Output) -> None:
+    try:
+        with path.open("x", encoding="utf-8") as stream:
+            stream.write(facts.text)
+    except OSError as problem:
+        raise UsageProblem(
+            f"cannot be written: {problem.strerror}", where=str(path), hint="choose a folder that can be written to"
+        ) from problem
+    output.say(escape(f"written: {path}; {facts.known} sizes are known, {facts.unknown} are not and say why"))
 
 
 def _seconds(text: str, option: str) -> float:

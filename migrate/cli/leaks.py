@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from rich.markup import escape
+
 from migrate.adapters.aws_account.calls import Calls
 from migrate.adapters.aws_account.pictures import sampled_positions
 from migrate.adapters.database_leaks import leaks_of_database
@@ -62,7 +64,7 @@ def seek(
         output.say(f"reading up to {sought.sample} images in each of {len(buckets)} buckets, 256 KiB of each at most")
         leaks, unseen = sampled_positions(calls, buckets, sought.sample)
     if sought.dump:
-        output.say(f"reading {sought.dump}, twice")
+        output.say(f"reading {escape(str(sought.dump))}, twice")
         leaks += _leaks_of_dump(sought.dump)
     if sought.database:
         output.say(f"asking the database of {sought.database}, read-only")
@@ -70,7 +72,7 @@ def seek(
         leaks += found
         unseen += missed
     for path in sought.code:
-        output.say(f"looking through {path}")
+        output.say(f"looking through {escape(str(path))}")
         leaks += _leaks_of_files(path)
     return leaks, list(sought.left_out()), unseen
 

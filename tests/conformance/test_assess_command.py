@@ -11,6 +11,7 @@ import pytest
 
 from migrate.adapters.aws_account.policy import least_policy
 from migrate.assess.findings import Assessment
+from migrate.facts import read_facts
 from migrate.manifest import read_stack
 from tests.cloud_account import REGION, Cloud, silent_region
 from tests.drill import CLOUDEXIT, PLAZA
@@ -65,6 +66,44 @@ def test_answers_of_the_manifest_let_it_go_and_a_missing_bucket_is_exit_2(cloud:
     (fault,) = json.loads(wrong.stdout)["faults"]
     assert fault["where"].startswith(f"{manifest}:") and fault["where"].endswith("buckets.app-medium")
     assert fault["what"] == "the account holds no bucket 'app-medium'"
+
+
+def own_manifest(folder: Path) -> Path:
+    """The example's manifest with the account's own buckets in it."""
+    text = PLAZA.read_text()
+    for name, own in (("backups", "app-backups"), ("releases", "app-empty"), ("media", "app-media")):
+        text = text.replace(f"plaza-{name}", own)
+    (folder / "stack.yaml").write_text(text)
+    return folder / "stack.yaml"
+
+
+def test_facts_are_written_for_the_plan_and_never_over_a_file(cloud: Cloud, tmp_path: Path) -> None:
+    manifest, path = own_manifest(tmp_path), tmp_path / "facts.yaml"
+    done = command(cloud, manifest, "--region", REGION, "--sample", "0", "--json", "--facts", path)
+    assert done.returncode == json.loads(done.stdout)["exit_code"] == 3
+    assert "written" in done.stderr
+    facts = read_facts(path, read_stack(manifest))
+    assert (facts.buckets["app-media"].objects, facts.buckets["app-media"].bytes) == (1_200_000, 42 * 10**9)
+    assert set(facts.buckets) == {"app-media", "app-empty"}  # versions of app-backups cannot be told apart
+    assert facts.databases["plaza"].bytes == 100 * 1024**3
+    before = path.read_text()
+    assert "STANDARD_IA 2,000,000,000 bytes" in before
+    again = command(Cloud("http://127.0.0.1:1"), manifest, "--facts", path, "--json")
+    assert again.returncode == 2, again.stderr
+    assert "stands there already" in json.loads(again.stdout)["what"]
+    assert path.read_text() == before
+
+
+@pytest.mark.parametrize(("named", "says"), [("none/facts.yaml", "no such folder"), ("gone", "stands there already")])
+def test_facts_that_have_no_place_are_refused_before_anybody_is_asked(tmp_path: Path, named: str, says: str) -> None:
+    (tmp_path / "gone").symlink_to(tmp_path / "nowhere")
+    done = command(Cloud("http://127.0.0.1:1"), own_manifest(tmp_path), "--facts", tmp_path / named)
+    assert (done.returncode, says in done.stderr) == (2, True)
+
+
+def test_facts_without_a_manifest_are_refused(tmp_path: Path) -> None:
+    done = command(Cloud("http://127.0.0.1:1"), "--facts", tmp_path / "facts.yaml", FOLDER=str(tmp_path))
+    assert (done.returncode, "of a manifest" in done.stderr) == (2, True)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,9 @@ from migrate.adapters.aws_account.pictures import sampled_positions
 from migrate.adapters.aws_account.policy import least_policy
 from migrate.adapters.aws_account.reader import Look, Reader
 from migrate.adapters.aws_account.readers import READERS
+from migrate.adapters.aws_account.readers.tagged import READ_ELSEWHERE
 from migrate.adapters.aws_account.survey import survey
+from migrate.assess.judging import judge
 from migrate.assess.knowledge import RULES
 from migrate.assess.observed import Blindness, Observed, Resource
 from migrate.errors import Refused, Unreachable, UsageProblem
@@ -21,13 +23,21 @@ from tests.cloud_account import FUNCTION_ENVIRONMENT, OTHER_REGION, REGION, Clou
 from tests.pictures import jpeg
 
 REGIONS = (REGION, OTHER_REGION)
+TAGS = "resourcegroupstaggingapi"
 NOT_CHECKED_RIGHTLY = {
-    "cloudwatch:ListMetrics", "cloudfront:ListDistributions", "route53:ListHostedZones",
+    "cloudwatch:ListMetrics", "cloudwatch:GetMetricData", "tag:GetResources",
+    "cloudfront:ListDistributions", "route53:ListHostedZones",
     "s3:GetAccountPublicAccessBlock",
 }  # fmt: skip
 """Actions that moto takes for others, or whose signature it cannot check, behind its own server."""
 NOT_IN_MOTO = {"elasticache:DescribeServerlessCaches", "ses:GetAccount", "ses:ListSuppressedDestinations"}
 """Calls that moto does not know: they stand for a service that answers with an error of its own."""
+NOT_IN_MOTO_BY_CALL = {"elasticache.describe_serverless_caches"}
+NOT_FURTHER = {
+    "iam.list_access_keys",  # two keys a user at most
+    "elbv2.describe_listeners", "s3.list_object_versions",
+}  # fmt: skip
+"""Of these the first page tells what is asked for: one is enough, or the answer itself says that there are more."""
 
 
 @pytest.fixture(scope="module")
@@ -41,10 +51,22 @@ def found(seen: Observed, service: str, name: str) -> Resource:
 
 
 def test_something_of_every_service_is_seen(seen: Observed) -> None:
-    assert {reader.service for reader in READERS} - {r.service for r in seen.resources} == {"route53domains"}
+    assert {reader.service for reader in READERS} - {r.service for r in seen.resources} == {"route53domains", TAGS}
     known = {(rule.service, rule.kind) for rule in RULES}
-    assert {(r.service, r.kind) for r in seen.resources} <= known
+    assert {(r.service, r.kind) for r in seen.resources} - known == {("glue", "job")}
     assert (seen.account, seen.regions) == ("123456789012", REGIONS)
+
+
+def test_a_service_that_is_not_known_here_is_found_by_its_tags_and_never_called_free(seen: Observed) -> None:
+    assert found(seen, "glue", "job").facts == {"resources": 2}
+    (finding,) = [one for one in judge(seen.resources, {}, {}) if one.resource.service == "glue"]
+    assert finding.unanswered and "nothing is known here" in finding.why
+
+
+def test_no_service_of_a_reader_is_found_a_second_time() -> None:
+    """Addresses call a service as permissions do."""
+    prefixes = {action.partition(":")[0] for reader in READERS for action in reader.actions.values()}
+    assert prefixes - READ_ELSEWHERE == {"cloudwatch", "sts", "tag"}
 
 
 def test_what_was_not_seen_is_what_the_server_does_not_know(seen: Observed) -> None:
@@ -65,7 +87,7 @@ def test_a_bucket_without_metrics_is_empty_or_of_unknown_size_and_never_guessed(
     assert found(seen, "s3", "app-empty").facts["objects"] == 0
     young = found(seen, "s3", "app-young")
     assert "objects" not in young.facts
-    assert young.unseen == ("bytes", "objects")
+    assert young.unseen == ("bytes", "bytes_by_class", "archived", "objects")
 
 
 @pytest.mark.parametrize(
@@ -73,8 +95,8 @@ def test_a_bucket_without_metrics_is_empty_or_of_unknown_size_and_never_guessed(
     [
         ("s3", "app-media", {"readable": True, "listable": True, "writable": False, "inventory": True}),
         ("s3", "app-backups", {"readable": False, "versioning": "enabled", "encryption": "customer key"}),
-        ("rds", "app-main", {"engine_family": "postgresql", "storage_gb": 500}),
-        ("rds", "app-aurora", {"engine": "aurora-postgresql", "members": 1}),
+        ("rds", "app-main", {"storage_gb": 500, "used_bytes": 100 * 1024**3}),
+        ("rds", "app-aurora", {"engine": "aurora-postgresql", "members": 1, "used_bytes": 7 * 10**9}),
         ("sqs", "jobs", {"messages": 3}),
         ("route53", "myapp.example", {"ns_ttl_seconds": 172800, "longest_record_ttl_seconds": 86400}),
         ("acm", "myapp.example", {"type": "public", "exportable": False}),
@@ -110,8 +132,52 @@ def test_a_call_that_a_reader_does_not_declare_cannot_be_made() -> None:
         look.ask("sqs.delete_queue")
 
 
+def test_every_list_goes_on_to_its_next_page(cloud: Cloud) -> None:
+    """By the provider's own description of each call: an answer with a token is followed by a question with it."""
+    went_on: set[str] = set()
+    given = "further"
+
+    class Paged(Calls):
+        def __call__(self, client: str, region: str, method: str, params: Any) -> Any:
+            description = self.described(client, region, method)
+            asked = [parts(description, "input_token"), parts(description, "output_token")]
+            first = {name: value for name, value in params.items() if name not in asked[0]}
+            answer = super().__call__(client, region, method, first)
+            if any(params.get(name) == given for name in asked[0]):
+                went_on.add(f"{client}.{method}")
+                return answer
+            for token in asked[1]:
+                answer = _with(answer, token, given)
+            for flag in parts(description, "more_results"):
+                answer = _with(answer, flag, True)
+            return answer
+
+        def described(self, client: str, region: str, method: str) -> dict[str, Any]:
+            sdk = self.client(client, region)
+            return sdk.get_paginator(method)._pagination_cfg if sdk.can_paginate(method) else {}
+
+    def parts(description: dict[str, Any], part: str) -> list[str]:
+        said = description.get(part, [])
+        return [text.partition(" || ")[0] for text in (said if isinstance(said, list) else [said])]
+
+    calls = Paged(endpoint_url=cloud.url)
+    survey(calls, [REGION])
+    lists = {
+        call for reader in READERS for call in reader.actions
+        if calls.described(call.split(".")[0], REGION, call.split(".")[1])
+    }  # fmt: skip
+    assert lists - went_on - NOT_FURTHER == NOT_IN_MOTO_BY_CALL
+    assert lists >= NOT_FURTHER
+
+
+def _with(answer: Any, path: str, value: object) -> Any:
+    """The answer with a token in it."""
+    first, _, rest = path.partition(".")
+    return {**answer, first: _with(answer.get(first, {}), rest, value) if rest else value}
+
+
 def test_every_declared_call_is_made(cloud: Cloud) -> None:
-    """What is never called is not least; `list_objects_v2` and `get_bucket_location` are, for young buckets."""
+    """What is never called is not least; `get_bucket_location` is for stores that do not tell regions in their list."""
     made: set[tuple[str, str]] = set()
 
     class Watched(Calls):
@@ -128,7 +194,7 @@ def test_every_declared_call_is_made(cloud: Cloud) -> None:
 def test_the_policy_only_reads_and_fits_into_a_managed_policy() -> None:
     document = least_policy()
     actions = [action for statement in document["Statement"] for action in statement["Action"]]
-    assert not [a for a in actions if not a.partition(":")[2].startswith(("Get", "List", "Describe"))]
+    assert not [a for a in actions if not a.partition(":")[2].startswith(("Get", "GET", "List", "Describe"))]
     assert len(json.dumps(document, separators=(",", ":"))) < 6144
     values = {"secretsmanager:GetSecretValue", "ssm:GetParameter", "kms:Decrypt"}
     assert not values & set(actions)

@@ -20,6 +20,7 @@ CREATE TABLE posts (id bigint PRIMARY KEY, body text, cover text, deleted_at tim
 CREATE TABLE images (id bigint PRIMARY KEY, post_id bigint REFERENCES posts, url text, thumbnail_url text);
 CREATE TYPE standing AS ENUM ('member', 'deleted');
 CREATE TABLE members (id bigint PRIMARY KEY, status standing, avatar text, is_deleted text);
+CREATE TABLE notes (id bigint PRIMARY KEY, deleted timestamptz, removed integer);
 CREATE TABLE "Odd Name" (id bigint PRIMARY KEY, removed boolean, "Deleted At" date);
 """
 ROWS = """
@@ -28,6 +29,7 @@ INSERT INTO posts VALUES (1, 'hello', NULL, NULL), (2, 'gone', 'c/2.png', now())
 INSERT INTO images VALUES (1, 1, 'https://m.s3.amazonaws.com/1.jpg', NULL),
     (2, 2, 'https://m.s3.amazonaws.com/2.jpg', 't/2.webp'), (3, 3, 'none', NULL);
 INSERT INTO members VALUES (1, 'member', 'a/1.jpg', 'no'), (2, 'deleted', 'a/2.jpg', 'no');
+INSERT INTO notes VALUES (1, now(), NULL), (2, NULL, 0), (3, NULL, 2);
 INSERT INTO "Odd Name" VALUES (1, true), (2, false), (3, NULL);
 """
 
@@ -49,6 +51,7 @@ def test_what_a_database_would_carry_over(url: Secret) -> None:
         (LeakKind.SOFT_DELETED, "public.posts"): 2,
         (LeakKind.SOFT_DELETED, "public.members"): 1,
         (LeakKind.SOFT_DELETED, "public.Odd Name"): 1,
+        (LeakKind.SOFT_DELETED, "public.notes"): 2,
         (LeakKind.MEDIA_OF_DELETED, "public.posts"): 1,
         (LeakKind.MEDIA_OF_DELETED, "images"): 2,
         (LeakKind.MEDIA_OF_DELETED, "public.members"): 1,

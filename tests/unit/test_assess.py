@@ -108,6 +108,7 @@ def test_the_tightest_comes_first() -> None:
         ("cognito-idp/user-pool", {}, 24, False),
         ("sns/sms", {}, 168, True),
         ("rds/instance", {}, 4, False),
+        ("rds/cluster", {}, 4, False),
     ],
 )
 def test_a_clock_of_the_first_hour(what: str, facts: dict[str, Any], hours: float, late: bool) -> None:
@@ -161,6 +162,10 @@ def test_a_service_of_the_account_that_the_manifest_does_not_know_is_told_as_suc
         ("dns", True, False, 0),
         ("ses", False, False, 1),
     ]
+
+
+def test_a_service_may_be_written_large(plaza: Stack) -> None:
+    assert [stop.vendor for stop in stops(plaza, (), ["SES", "Route53"]) if stop.asked] == ["dns", "ses"]
 
 
 def test_a_vendor_that_nobody_knows_is_a_usage_problem(plaza: Stack) -> None:
@@ -222,8 +227,40 @@ def test_a_bucket_of_the_manifest_that_is_not_there_is_named_by_file_and_line(pl
 
 
 def test_where_buckets_could_not_be_listed_none_is_called_missing(plaza: Stack) -> None:
-    denied = unseen(Blindness.NOT_ALLOWED, region="global", action="s3:ListAllMyBuckets")
+    denied = Unseen(service="s3", region="global", action="s3:ListAllMyBuckets", reason=Blindness.NOT_ALLOWED)
     assert faults_of_manifest(read_yaml(PLAZA), plaza, observed(unseen=(denied,))) == ()
+
+
+def test_where_the_look_at_the_store_broke_off_no_bucket_is_called_missing(plaza: Stack) -> None:
+    blind = Unseen(service="s3", region="global", action="s3:GetBucketAcl", reason=Blindness.NO_ANSWER)
+    assert faults_of_manifest(read_yaml(PLAZA), plaza, observed(unseen=(blind,))) == ()
+    of_one = blind.model_copy(update={"about": "plaza-media", "region": "us-east-1"})
+    assert len(faults_of_manifest(read_yaml(PLAZA), plaza, observed(unseen=(of_one,)))) == 3
+
+
+def test_a_look_at_some_regions_says_that_the_others_were_not_asked() -> None:
+    found = assess(observed(), Question(regions=("us-east-1",)), AT)
+    assert found.verdict is Conclusion.FREE
+    assert "only us-east-1 was asked: what is in other regions is not known" in found.because
+    assert not any("only" in reason for reason in assess(observed(), Question(), AT).because)
+
+
+def test_what_leaves_says_how_far_the_look_went() -> None:
+    (reason,) = assess(observed(), Question(), AT).because
+    assert reason.startswith("all of the ")
+    assert reason.endswith("that are known here were seen, others by their tags; nothing is captive")
+
+
+def test_buckets_of_unknown_size_are_counted_beside_the_sum() -> None:
+    unknown = Resource(service="s3", kind="bucket", region="x", name="b", unseen=("bytes", "objects"))
+    found = assess(observed(resource("s3/bucket", "a", bytes=5, objects=1), unknown), Question(), AT)
+    assert (found.totals.buckets, found.totals.buckets_of_unknown_size, found.totals.bytes) == (2, 1, 5)
+
+
+def test_one_name_in_two_regions_is_named_twice() -> None:
+    twice = [resource("rds/instance", "main"), resource("rds/instance", "main").model_copy(update={"region": "eu"})]
+    (deed,) = first_hour([*twice, resource("rds/instance", "other")])
+    assert deed.where == ("main (eu)", "main (us-east-1)", "other")
 
 
 def test_a_vendor_that_names_no_service_of_the_manifest_is_refused_by_line(tmp_path: Path) -> None:

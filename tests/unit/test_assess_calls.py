@@ -1,7 +1,8 @@
 """Calls to the provider: what each refusal means, what is tried again, when a region counts as silent."""
 
+import threading
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import botocore.exceptions as bad
@@ -9,15 +10,23 @@ import pytest
 from botocore.stub import Stubber
 
 from migrate.adapters.aws_account import calls as module
+from migrate.adapters.aws_account import survey as survey_module
 from migrate.adapters.aws_account.answers import NotSeen, not_seen
-from migrate.adapters.aws_account.calls import Calls
+from migrate.adapters.aws_account.calls import Calls, Identity
+from migrate.adapters.aws_account.pictures import sampled_positions
 from migrate.adapters.aws_account.reader import Look, Reader
+from migrate.adapters.aws_account.readers import names
+from migrate.adapters.aws_account.readers.compute import EKS, LAMBDA
+from migrate.adapters.aws_account.readers.databases import RDS
 from migrate.adapters.aws_account.readers.keys import KMS
-from migrate.adapters.aws_account.readers.names import ACM, DOMAINS, KEY_TYPES
-from migrate.assess.observed import Blindness
+from migrate.adapters.aws_account.readers.messaging import SNS
+from migrate.adapters.aws_account.readers.names import ACM, DOMAINS, KEY_TYPES, ROUTE53
+from migrate.adapters.aws_account.survey import survey
+from migrate.assess.assessing import Question, assess
+from migrate.assess.findings import Conclusion
+from migrate.assess.observed import Blindness, Resource
 
 REGION = "us-east-1"
-Answering = Callable[[Calls], Stubber]
 
 
 @pytest.fixture
@@ -58,13 +67,65 @@ def test_what_a_refusal_means(problem: Exception, reason: Blindness) -> None:
     assert not_seen(problem).reason is reason
 
 
+class Answering(Calls):
+    """An account that answers a client as it is told, and the others with nothing."""
+
+    def __init__(self, **answers: Any) -> None:
+        super().__init__()
+        self.answers = answers
+
+    def __call__(self, client: str, region: str, method: str, params: Any) -> Any:
+        answer = self.answers.get(client, {})
+        if isinstance(answer, Exception):
+            raise answer
+        return answer(method, params) if callable(answer) else answer
+
+    def identity(self) -> Identity:
+        return Identity("1", "ops")
+
+
+def unsubscribed(code: str = "SubscriptionRequiredException") -> NotSeen:
+    return NotSeen(Blindness.NOT_UNDERSTOOD, code, code)
+
+
 def test_a_service_that_was_never_signed_up_for_hides_nothing(calls: Calls) -> None:
-    with Stubber(calls.client("kms", REGION)) as answers:
-        answers.add_client_error("list_aliases", "SubscriptionRequiredException")
-        answers.add_client_error("list_keys", "OptInRequired")
-        look = Look(KMS, REGION, calls)
-        assert list(KMS.read(look)) == []
-    assert look.unseen == []
+    observed = survey(
+        Answering(sns=unsubscribed(), eks=unsubscribed("OptInRequired")), [REGION], readers=(SNS, EKS, KMS)
+    )
+    assert (observed.resources, observed.unseen) == ((), ())
+
+
+@pytest.mark.parametrize("code", ["SubscriptionRequiredException", "OptInRequired", "NotSignedUp"])
+def test_a_suspended_account_is_not_taken_for_an_empty_one(calls: Calls, code: str) -> None:
+    """Its services say that nobody signed up for them; what they hold is there all the same."""
+    observed = survey(Answering(sns=unsubscribed(code), kms=unsubscribed(code)), [REGION], readers=(SNS, EKS, KMS))
+    assert {unseen.action for unseen in observed.unseen} == {
+        "sns:ListTopics", "sns:ListPlatformApplications", "sns:GetSMSAttributes", "kms:ListAliases", "kms:ListKeys",
+    }  # fmt: skip
+    assert all("it may be suspended" in unseen.said for unseen in observed.unseen)
+    assert assess(observed, Question(), datetime(2026, 11, 21, tzinfo=UTC)).verdict is Conclusion.UNKNOWN
+
+
+def test_a_region_that_is_named_twice_is_looked_at_once(calls: Calls) -> None:
+    keys = {"Keys": [{"KeyId": "1-2"}], "KeyMetadata": {"KeyId": "1-2"}, "Aliases": []}
+    observed = survey(Answering(kms=keys), [REGION, REGION], readers=(KMS,))
+    assert (observed.regions, len(observed.resources)) == ((REGION,), 1)
+
+
+def test_an_answer_that_trickles_is_given_up_and_the_others_are_kept(
+    calls: Calls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(survey_module, "LAST_ANSWERS_SECONDS", 0.2)
+    ended = threading.Event()
+    trickling = Answering(kms=lambda method, params: ended.wait(30) and {}, eks={"clusters": ["jobs"], "cluster": {}})
+    monkeypatch.setattr(Answering, "seconds_left", 0.0)
+    try:
+        observed = survey(trickling, [REGION], readers=(EKS, KMS))
+    finally:
+        ended.set()
+    assert [resource.name for resource in observed.resources] == ["jobs"]
+    (unseen,) = observed.unseen
+    assert (unseen.service, unseen.reason, unseen.action) == ("kms", Blindness.NO_ANSWER, "kms:ListAliases")
 
 
 def test_a_denied_detail_leaves_the_resource_and_says_what_is_not_known(calls: Calls) -> None:
@@ -132,18 +193,17 @@ def test_when_the_time_for_the_whole_look_is_over_nobody_is_asked(calls: Calls) 
         late("kms", REGION, "list_keys", {})
 
 
-def test_an_answer_of_another_shape_is_told_and_ends_only_its_reader(calls: Calls) -> None:
-    from migrate.adapters.aws_account.survey import _look
-
+@pytest.mark.parametrize("odd", [KeyError("Keys"), AttributeError("get"), IndexError("list"), TypeError("int")])
+def test_an_answer_of_another_shape_is_told_and_ends_only_its_reader(calls: Calls, odd: Exception) -> None:
     def read(look: Look) -> Any:
         look.ask("kms.list_keys")
-        raise KeyError("Keys")
+        raise odd
         yield
 
-    with Stubber(calls.client("kms", REGION)) as answers:
-        answers.add_response("list_keys", {})
-        resources, (unseen,) = _look(Look(Reader("kms", KMS.actions, read), REGION, calls))
-    assert (resources, unseen.reason, unseen.action) == ([], Blindness.NOT_UNDERSTOOD, "kms:ListKeys")
+    observed = survey(Answering(eks={"clusters": ["jobs"]}), [REGION], readers=(Reader("kms", KMS.actions, read), EKS))
+    assert {(unseen.reason, unseen.action) for unseen in observed.unseen} == {
+        (Blindness.NOT_UNDERSTOOD, "kms:ListKeys"), (Blindness.NOT_UNDERSTOOD, "eks:DescribeCluster"),
+    }  # fmt: skip
 
 
 def test_registrations_are_read(calls: Calls) -> None:
@@ -160,3 +220,62 @@ def test_certificates_of_every_kind_of_key_are_asked_for(calls: Calls) -> None:
         wanted = {"Includes": {"keyTypes": list(KEY_TYPES)}}
         answers.add_response("list_certificates", {"CertificateSummaryList": []}, wanted)
         assert list(ACM.read(Look(ACM, REGION, calls))) == []
+
+
+def images(*classes: str) -> dict[str, Any]:
+    return {"Contents": [{"Key": f"{n}.jpg", "StorageClass": name} for n, name in enumerate(classes)]}
+
+
+@pytest.mark.parametrize(
+    ("listed", "refusal", "said"),
+    [
+        (images("DEEP_ARCHIVE", "GLACIER"), None, ["archive class"]),
+        (images("STANDARD"), NotSeen(Blindness.NOT_ALLOWED, "InvalidObjectState", "InvalidObjectState"), ["Invalid"]),
+        (images("STANDARD"), NotSeen(Blindness.NOT_ALLOWED, "AccessDenied", "AccessDenied"), ["AccessDenied"]),
+        (images("STANDARD"), NotSeen(Blindness.NOT_UNDERSTOOD, "NoSuchKey", "NoSuchKey"), ["NoSuchKey"]),
+        (images(), None, []),
+    ],
+)
+def test_a_bucket_of_which_no_image_could_be_read_is_told(
+    calls: Calls, listed: dict[str, Any], refusal: NotSeen | None, said: list[str]
+) -> None:
+    def answer(method: str, params: Any) -> Any:
+        if method == "get_object":
+            assert refusal
+            raise refusal
+        return listed
+
+    bucket = Resource(service="s3", kind="bucket", region=REGION, name="pictures")
+    leaks, unseen = sampled_positions(Answering(s3=answer), [bucket], 5)
+    assert leaks == []
+    assert len(unseen) == len(said)
+    assert all(words in one.said for words, one in zip(said, unseen, strict=True))
+
+
+def test_variables_of_a_function_that_only_its_key_opens_are_not_called_clean(calls: Calls) -> None:
+    sealed = {"FunctionName": "f", "Environment": {"Error": {"ErrorCode": "AccessDeniedException", "Message": "kms"}}}
+    look = Look(LAMBDA, REGION, Answering(**{"lambda": {"Functions": [sealed]}}))
+    (function,) = LAMBDA.read(look)
+    assert function.unseen == ("variables_naming_the_provider",)
+    assert [(one.reason, one.about) for one in look.unseen] == [(Blindness.NOT_ALLOWED, "f")]
+
+
+def test_snapshots_of_a_backup_plan_count_and_those_that_go_with_their_instance_do_not(calls: Calls) -> None:
+    kinds = ("manual", "awsbackup", "automated")
+    snapshots = {
+        "describe_db_snapshots": {"DBSnapshots": [{"DBSnapshotIdentifier": k, "SnapshotType": k} for k in kinds]}
+    }
+    look = Look(RDS, REGION, Answering(rds=lambda method, params: snapshots.get(method, {})))
+    assert {snapshot.name for snapshot in RDS.read(look)} == {"manual", "awsbackup"}
+
+
+def test_a_zone_that_is_too_long_to_read_says_so(calls: Calls, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(names, "MOST_PAGES", 2)
+    page = {
+        "HostedZones": [{"Id": "/hostedzone/Z1", "Name": "myapp.example."}], "ResourceRecordSets": [],
+        "Status": {}, "IsTruncated": True, "NextRecordName": "b", "NextRecordType": "A",
+    }  # fmt: skip
+    look = Look(ROUTE53, "global", Answering(route53=page))
+    (zone,) = ROUTE53.read(look)
+    assert {"longest_record_ttl_seconds", "aliases"} <= set(zone.unseen)
+    assert [one.action for one in look.unseen] == ["route53:ListResourceRecordSets"]

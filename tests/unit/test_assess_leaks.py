@@ -12,7 +12,7 @@ import pytest
 from migrate.adapters.aws_account.pictures import has_position
 from migrate.adapters.dumps import dump_lines
 from migrate.adapters.texts import hosts_in
-from migrate.assess.exposure import Exposure, exposure
+from migrate.assess.exposure import Exposure, UnreadablePolicy, exposure
 from migrate.assess.findings import LeakKind
 from migrate.assess.leaking import hosts_in_manifest, provider_hosts
 from migrate.assess.rows import MediaOfDeleted, Tally, says_deleted
@@ -28,7 +28,7 @@ OPEN, CLOSED = Exposure(True, True), Exposure()
 
 def policy(**fields: Any) -> str:
     statement = {"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": "*", **fields}
-    return json.dumps({"Statement": [statement]})
+    return json.dumps({"Statement": [{name: value for name, value in statement.items() if value is not None}]})
 
 
 @pytest.mark.parametrize(
@@ -47,17 +47,61 @@ def policy(**fields: Any) -> str:
         (policy(Effect="Deny"), CLOSED),
         (policy(Condition={"IpAddress": {"aws:SourceIp": "192.0.2.0/24"}}), CLOSED),
         (policy(Condition={"StringLike": {"aws:Referer": "https://myapp.example/*"}}), Exposure(readable=True)),
-        ("no json", CLOSED),
-        ("[]", CLOSED),
+        (policy(Condition={"Bool": {"aws:SecureTransport": "true"}}), Exposure(readable=True)),
+        (policy(Condition={"IpAddress": {"aws:SourceIp": "0.0.0.0/0"}}), Exposure(readable=True)),
+        (policy(Condition={"IpAddress": {"aws:SourceIp": ["192.0.2.0/24", "::/0"]}}), Exposure(readable=True)),
+        (policy(Condition={"NotIpAddress": {"aws:SourceIp": "192.0.2.0/24"}}), Exposure(readable=True)),
+        (policy(Condition={"StringEquals": {"aws:SourceVpce": "vpce-1"}}), CLOSED),
+        (policy(Condition={"StringEqualsIfExists": {"aws:SourceVpce": "vpce-1"}}), Exposure(readable=True)),
+        (policy(Condition={"ForAllValues:StringEquals": {"aws:SourceVpce": "vpce-1"}}), Exposure(readable=True)),
+        (policy(Condition={"ForAnyValue:StringLike": {"aws:PrincipalOrgPaths": "o-1/*"}}), CLOSED),
+        (policy(Condition={"StringLike": {"aws:PrincipalArn": "*"}}), Exposure(readable=True)),
+        (policy(Condition={"Null": {"aws:SourceVpce": "true"}}), Exposure(readable=True)),
+        (
+            policy(Condition={"Bool": {"aws:SecureTransport": "true"}, "StringEquals": {"aws:PrincipalOrgID": "o-1"}}),
+            CLOSED,
+        ),
+        (policy(Action=None, NotAction="s3:DeleteBucket"), Exposure(True, True, True)),
+        (policy(Action=None, NotAction=["s3:List*", "s3:Put*", "s3:Delete*"]), Exposure(readable=True)),
+        (policy(Principal=None, NotPrincipal={"AWS": "arn:aws:iam::123456789012:root"}), Exposure(readable=True)),
+        (policy(Action="s3:GetObjectVersion"), Exposure(readable=True)),
+        (policy(Action="s3:ListBucketVersions"), Exposure(listable=True)),
+        (policy(Action="s3:DeleteObject"), Exposure(writable=True)),
     ],
 )
 def test_what_a_policy_lets_anybody_do(text: str, expected: Exposure) -> None:
     assert exposure(text, [OWNER], {}, {}) == expected
 
 
+@pytest.mark.parametrize("text", ["no json", "[]", '{"Statement": ["x"]}', policy(Condition=["x"])])
+def test_a_policy_that_cannot_be_read_is_not_called_closed(text: str) -> None:
+    with pytest.raises(UnreadablePolicy):
+        exposure(text, [OWNER], {}, {})
+    assert exposure(text, [OWNER], {"RestrictPublicBuckets": True}, {}) == CLOSED
+
+
+@pytest.mark.parametrize(
+    ("deny", "expected"),
+    [
+        ({"Resource": "arn:aws:s3:::b/private/*"}, Exposure(readable=True)),
+        ({"Resource": "arn:aws:s3:::b/*"}, CLOSED),
+        ({"Resource": "arn:aws:s3:::*"}, CLOSED),
+        ({"Resource": None, "NotResource": "arn:aws:s3:::b/public/*"}, Exposure(readable=True)),
+        ({"Condition": {"Bool": {"aws:SecureTransport": "false"}}}, Exposure(readable=True)),
+        ({"Principal": {"AWS": "arn:aws:iam::123456789012:root"}}, Exposure(readable=True)),
+        ({"Action": "s3:PutObject"}, Exposure(readable=True)),
+    ],
+)
+def test_a_deny_closes_only_what_it_covers(deny: dict[str, Any], expected: Exposure) -> None:
+    opened = json.loads(policy(Resource="arn:aws:s3:::b/*"))["Statement"][0]
+    closing = {**opened, "Effect": "Deny", **deny}
+    text = json.dumps({"Statement": [opened, {name: value for name, value in closing.items() if value is not None}]})
+    assert exposure(text, [], {}, {}) == expected
+
+
 def test_a_deny_for_everyone_closes_what_an_allow_opened() -> None:
     allow, deny = (json.loads(policy(Action="s3:*", Effect=effect))["Statement"][0] for effect in ("Allow", "Deny"))
-    deny["Action"] = "s3:ListBucket"
+    deny["Action"] = "s3:ListBucket*"
     assert exposure(json.dumps({"Statement": [allow, deny]}), [], {}, {}) == Exposure(True, False, True)
 
 
@@ -65,6 +109,7 @@ def test_a_deny_for_everyone_closes_what_an_allow_opened() -> None:
     ("permission", "expected"),
     [
         ("READ", Exposure(listable=True)), ("WRITE", Exposure(writable=True)), ("READ_ACP", CLOSED),
+        ("WRITE_ACP", Exposure(writable=True)),
         ("FULL_CONTROL", Exposure(listable=True, writable=True)),
     ],
 )  # fmt: skip
@@ -87,6 +132,12 @@ def test_a_block_of_bucket_or_account_closes(where: str) -> None:
         ("http://169.254.169.254/latest/meta-data", ["169.254.169.254"]),
         ("https://abc.lambda-url.us-east-1.on.aws/", ["abc.lambda-url.us-east-1.on.aws"]),
         ("app.auth.us-east-1.amazoncognito.com", ["app.auth.us-east-1.amazoncognito.com"]),
+        ("https://s3.dualstack.us-east-1.amazonaws.com/b", ["s3.dualstack.us-east-1.amazonaws.com"]),
+        ("https://sqs.us-east-1.api.aws/1/jobs", ["sqs.us-east-1.api.aws"]),
+        (
+            "x.us-east-1.awsapprunner.com main.d1.amplifyapp.com",
+            ["x.us-east-1.awsapprunner.com", "main.d1.amplifyapp.com"],
+        ),
         ("amazonaws.community", []),
         ("notcloudfront.network", []),
         ("https://cdn.myapp.example/", []),
@@ -112,6 +163,8 @@ def test_the_manifest_itself_is_read_for_names_of_the_provider() -> None:
         ("is_deleted", "t", True), ("is_deleted", "f", False), ("removed", "true", True), ("status", "deleted", True),
         ("status", "published", False), ("state", "Removed", True), ("body", "deleted", False),
         ("undeleted_at", "2026-01-01", False),
+        ("deleted", "2026-01-01 00:00:00+00", True), ("removed", "0", False), ("deleted", "f", False),
+        ("deleted", "Y", True), ("isDeleted", "no", False),
     ],
 )  # fmt: skip
 def test_what_marks_a_row_as_deleted(column: str, value: str, deleted: bool) -> None:

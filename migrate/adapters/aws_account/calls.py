@@ -24,8 +24,8 @@ READ_SECONDS = 20.0
 TRIES = 2
 SILENT_SERVICES = 2
 """So many services of a region without an answer, and the region counts as silent."""
-ALWAYS_ASKED = ("s3", "cloudwatch")
-"""The data itself, and its sizes: asked until they are silent themselves."""
+ALWAYS_ASKED = ("s3", "cloudwatch", "cloudfront", "iam", "route53", "route53domains")
+"""The data itself and its sizes, and services that are no region's own: asked until they are silent themselves."""
 LOOK_SECONDS = 900.0
 PAUSES_SECONDS = (0.5, 1.0, 2.0, 4.0, 8.0)
 """Between tries of a call that is put off because there were too many."""
@@ -142,6 +142,11 @@ class Calls:
             return True
         available = self._session.get_available_regions(CLIENT_NAMES.get(service, service))
         return not available or region in available
+
+    @property
+    def seconds_left(self) -> float:
+        """Of the time for the whole look."""
+        return max(0.0, self._until - time.monotonic())
 
     @property
     def home(self) -> str:

@@ -16,6 +16,7 @@ from exifread.core.exceptions import ExifError
 
 from migrate.adapters.aws_account.answers import NotSeen
 from migrate.adapters.aws_account.calls import Calls
+from migrate.adapters.s3_errors import ARCHIVED
 from migrate.assess.findings import Leak
 from migrate.assess.leaking import positions
 from migrate.assess.observed import Blindness, Resource, Unseen
@@ -35,6 +36,7 @@ NOT_READABLE = (
 """What the library raises, by trial, over bytes that were written to harm it."""
 logging.getLogger("exifread").addHandler(logging.NullHandler())
 READ_ACTION, LIST_ACTION = "s3:GetObject", "s3:ListBucket"
+ARCHIVE_CLASSES = ("GLACIER", "DEEP_ARCHIVE")
 
 
 @dataclass
@@ -68,35 +70,40 @@ def has_position(content: bytes) -> bool:
 def _sample(calls: Calls, bucket: Resource, sample: int) -> _Sample:
     found = _Sample()
     try:
-        keys = list(dict.fromkeys(key for key in _keys(calls, bucket) if key.lower().endswith(IMAGES)))
+        images = {one["Key"]: one for one in _listed(calls, bucket) if one["Key"].lower().endswith(IMAGES)}
     except NotSeen as blind:
         found.unseen.append(_unseen(bucket, blind, LIST_ACTION))
         return found
+    keys = [key for key, image in images.items() if image.get("StorageClass") not in ARCHIVE_CLASSES]
+    last = NotSeen(Blindness.NOT_UNDERSTOOD, "every image that was drawn lies in an archive class") if images else None
     for key in random.Random(bucket.name).sample(keys, min(sample, len(keys))):
         try:
             content = _head(calls, bucket, key)
         except NotSeen as blind:
-            if blind.reason is not Blindness.NOT_UNDERSTOOD:
+            last = blind
+            if blind.reason is not Blindness.NOT_UNDERSTOOD and blind.code not in ARCHIVED:
                 found.unseen.append(_unseen(bucket, blind, READ_ACTION))
                 return found
             continue  # archived, or gone since it was listed
         found.looked_at += 1
         if has_position(content):
             found.with_position.append(key)
+    if last and not found.looked_at:
+        found.unseen.append(_unseen(bucket, last, READ_ACTION))
     return found
 
 
-def _keys(calls: Calls, bucket: Resource) -> Iterator[str]:
-    """Keys of the first page, and of pages from places drawn by the bucket's name: a second look is the same."""
+def _listed(calls: Calls, bucket: Resource) -> Iterator[Mapping[str, Any]]:
+    """The first page, and pages from places drawn by the bucket's name: a second look is the same."""
     first = _page(calls, bucket, "")
-    keys = [found["Key"] for found in first.get("Contents", ())]
-    yield from keys
+    begun = list(first.get("Contents", ()))
+    yield from begun
     if not first.get("IsTruncated"):
         return
     dice = random.Random(bucket.name)
+    common = commonprefix([one["Key"] for one in begun])  # noqa: RUF071 - keys are no paths
     for begin in islice(dice.sample(ALPHABET, len(ALPHABET)), JUMPS):
-        page = _page(calls, bucket, commonprefix(keys) + begin)  # noqa: RUF071 - keys are no paths
-        yield from (found["Key"] for found in page.get("Contents", ()))
+        yield from _page(calls, bucket, common + begin).get("Contents", ())
 
 
 def _page(calls: Calls, bucket: Resource, after: str) -> Mapping[str, Any]:

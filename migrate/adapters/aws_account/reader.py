@@ -5,10 +5,12 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from migrate.adapters.aws_account.answers import NotSeen
-from migrate.assess.observed import Fact, Resource, Unseen
+from migrate.assess.observed import Blindness, Fact, Resource, Unseen
 
 HOME = "us-east-1"
 """Region that global services are asked in."""
+ODD = (KeyError, IndexError, TypeError, ValueError, AttributeError)
+"""What reading an answer of another shape raises."""
 
 
 class Asks(Protocol):
@@ -36,6 +38,8 @@ class Look:
     """Region, or `global`."""
     asks: Asks
     unseen: list[Unseen] = field(default_factory=list)
+    not_signed_up: list[Unseen] = field(default_factory=list)
+    """Refusals that say that the account never asked for the service."""
     last_action: str = ""
 
     @property
@@ -62,8 +66,7 @@ class Look:
             try:
                 answer = self.ask(call, region=region, **params, **given)
             except NotSeen as blind:
-                if not blind.never_signed_up:
-                    self.note(blind)
+                self.note(blind)
                 return
             yield from _within(answer, items) or ()
             following = _within(answer, token)
@@ -77,7 +80,8 @@ class Look:
     def note(self, blind: NotSeen, about: str = "", *, region: str = "") -> None:
         where = region or self.region
         service, action, reason, said = self.reader.service, blind.action, blind.reason, blind.said
-        self.unseen.append(Unseen(service=service, region=where, action=action, reason=reason, said=said, about=about))
+        unseen = Unseen(service=service, region=where, action=action, reason=reason, said=said, about=about)
+        (self.not_signed_up if blind.never_signed_up else self.unseen).append(unseen)
 
 
 @dataclass
@@ -113,6 +117,10 @@ class Sheet:
             service=self.look.reader.service, kind=self.kind, region=self.region or self.look.region, name=self.name,
             facts=self.facts, unseen=tuple(self.unseen),
         )  # fmt: skip
+
+
+def another_shape(odd: Exception, action: str) -> NotSeen:
+    return NotSeen(Blindness.NOT_UNDERSTOOD, f"an answer of another shape: {odd!r}", action=action)
 
 
 def _within(answer: Any, path: str) -> Any:

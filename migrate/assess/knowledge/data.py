@@ -19,11 +19,25 @@ DATA = (
         source=f"{AWS}/AmazonS3/latest/userguide/UsingKMSEncryption.html",
     ),
     Rule(
+        "s3", "bucket", Hold.PORTABLE, when={"archived": None},
+        why="objects leave byte for byte; whether some lie in archive classes was not told: those wait up to two days",
+        instead="files on own disks behind nginx, or any S3-compatible store",
+        lead_hours=48, first="let CloudWatch be read, or look: cloudexit export s3://BUCKET DEST --dry-run",
+        source=f"{AWS}/AmazonS3/latest/userguide/restoring-objects-retrieval-options.html",
+    ),
+    Rule(
         "s3", "bucket", Hold.PORTABLE,
         why="objects, metadata and tags leave as they are",
         instead="files on own disks behind nginx, or any S3-compatible store",
         lead_hours=1, first="cloudexit export s3://BUCKET DEST --dry-run, then without",
         source=f"{AWS}/AmazonS3/latest/API/API_GetObject.html",
+    ),
+    Rule(
+        "efs", "file-system", Hold.PORTABLE,
+        why="plain files behind NFS; they leave only through a host that mounts them, at the file system's own pace",
+        instead="files on own disks, served by NFS where several hosts write them",
+        lead_hours=8, first="mount it on a host and rsync --hard-links --xattrs; small files take far longer",
+        source=f"{AWS}/efs/latest/ug/how-it-works.html",
     ),
     Rule(
         "rds", "instance", Hold.PORTABLE, when={"engine_family": "postgresql"},

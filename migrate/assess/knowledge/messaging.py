@@ -47,6 +47,13 @@ MESSAGING = (
         source=f"{AWS}/ses/latest/dg/sending-email-suppression-list.html",
     ),
     Rule(
+        "cognito-identity", "identity-pool", Hold.REPLACEABLE,
+        why="it gives apps credentials of the provider; without the provider there is nothing to give them for",
+        instead="tokens of the own sign-in, checked by the own API; uploads through it instead of straight to S3",
+        lead_hours=48, first="find every app version that signs in through it: an installed app cannot be mended",
+        source=f"{AWS}/cognito/latest/developerguide/cognito-identity.html",
+    ),
+    Rule(
         "cognito-idp", "user-pool", Hold.CAPTIVE,
         why="password hashes and second factors cannot be read out; names, addresses and groups can",
         instead="own sign-in with a new password by mail, or a check against Cognito at each sign-in while it lives",

@@ -79,7 +79,7 @@ NAMES_AND_KEYS = (
         why="the value can be read out for as long as we are let in",
         instead="environment of the services in stack.yaml",
         lead_hours=1, first="aws ssm get-parameters-by-path --recursive --with-decryption, into an encrypted file",
-        source=f"{AWS}/systems-manager/latest/userguide/sysman-paramstore-securestring.html",
+        source=f"{AWS}/systems-manager/latest/APIReference/API_GetParametersByPath.html",
     ),
 )  # fmt: skip
 """DNS, registrations, certificates, keys, secrets."""

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 
+from migrate.adapters.aws_account.answers import NotSeen
 from migrate.adapters.aws_account.reader import Look, Reader, Sheet
 from migrate.assess.leaking import provider_hosts
-from migrate.assess.observed import Fact, Resource
+from migrate.assess.observed import Blindness, Fact, Resource
 
 GONE = ("terminated", "shutting-down")
 
@@ -83,7 +84,7 @@ ELB = Reader("elb", {"elb.describe_load_balancers": "elasticloadbalancing:Descri
 
 def _ecs(look: Look) -> Iterator[Resource]:
     for cluster in look.pages("ecs.list_clusters", "clusterArns", token="nextToken"):
-        for arn in look.pages("ecs.list_services", "serviceArns", token="nextToken", cluster=cluster):
+        for arn in look.pages("ecs.list_services", "serviceArns", token="nextToken", cluster=cluster, maxResults=100):
             name = "/".join(arn.partition(":service/")[2].split("/")[-2:])
             sheet = look.sheet("service", name)
             wanted = "tasks launch images"
@@ -131,11 +132,19 @@ EKS = Reader("eks", {"eks.list_clusters": "eks:ListClusters", "eks.describe_clus
 
 def _lambda(look: Look) -> Iterator[Resource]:
     for found in look.pages("lambda.list_functions", "Functions", token="NextMarker", asked="Marker"):
-        variables = found.get("Environment", {}).get("Variables", {})
-        yield look.sheet(
-            "function", found["FunctionName"], runtime=found.get("Runtime", "image"),
-            code_bytes=found.get("CodeSize", 0), **naming_the_provider(variables.items()),
-        ).resource()  # fmt: skip
+        sheet = look.sheet(
+            "function",
+            found["FunctionName"],
+            runtime=found.get("Runtime", "image"),
+            code_bytes=found.get("CodeSize", 0),
+        )
+        environment = found.get("Environment", {})
+        if sealed := environment.get("Error"):
+            sheet.unseen.append("variables_naming_the_provider")
+            said = f"{sealed.get('ErrorCode')}: {sealed.get('Message')}"
+            look.note(NotSeen(Blindness.NOT_ALLOWED, said, action="kms:Decrypt"), sheet.name)
+        sheet.facts |= naming_the_provider(environment.get("Variables", {}).items())
+        yield sheet.resource()
 
 
 LAMBDA = Reader("lambda", {"lambda.list_functions": "lambda:ListFunctions"}, _lambda)

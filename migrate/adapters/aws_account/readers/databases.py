@@ -1,10 +1,17 @@
 """RDS and Aurora, DynamoDB, ElastiCache, OpenSearch."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from migrate.adapters.aws_account.reader import Look, Reader
-from migrate.assess.observed import Resource
+from migrate.adapters.aws_account.readers.metrics import METRIC_DATA, Every, Series, moment, newest
+from migrate.assess.observed import Fact, Resource
 
+GIBIBYTE = 1024**3
+"""What RDS calls a gigabyte."""
+INSTANCE, CLUSTER = "DBInstanceIdentifier", "DBClusterIdentifier"
+FREE, VOLUME = "FreeStorageSpace", "VolumeBytesUsed"
+HOURLY = Every(seconds=3600, back=6 * 3600)
 FAMILIES = {
     "postgres": "postgresql",
     "aurora-postgresql": "postgresql",
@@ -16,31 +23,59 @@ FAMILIES = {
 
 
 def _rds(look: Look) -> Iterator[Resource]:
-    for found in look.pages("rds.describe_db_instances", "DBInstances", token="Marker"):
-        if found.get("DBClusterIdentifier"):
-            continue  # a member of a cluster, which is listed by itself
+    instances = [
+        found
+        for found in look.pages("rds.describe_db_instances", "DBInstances", token="Marker")
+        if not found.get("DBClusterIdentifier")  # a member of a cluster, which is listed by itself
+    ]
+    clusters = list(look.pages("rds.describe_db_clusters", "DBClusters", token="Marker"))
+    used = _used_bytes(look, instances, clusters)
+    for found in instances:
+        name = found["DBInstanceIdentifier"]
         yield look.sheet(
-            "instance", found["DBInstanceIdentifier"],
+            "instance", name,
             engine=found["Engine"], engine_family=FAMILIES.get(found["Engine"], "other"),
             version=found.get("EngineVersion"), storage_gb=found.get("AllocatedStorage"),
             instance_class=found.get("DBInstanceClass"), encrypted=bool(found.get("StorageEncrypted")),
             public=bool(found.get("PubliclyAccessible")), multi_az=bool(found.get("MultiAZ")),
+            database=found.get("DBName"), **used.get(name, {}),
         ).resource()  # fmt: skip
-    for found in look.pages("rds.describe_db_clusters", "DBClusters", token="Marker"):
+    for found in clusters:
+        name = found["DBClusterIdentifier"]
         yield look.sheet(
-            "cluster", found["DBClusterIdentifier"],
+            "cluster", name,
             engine=found["Engine"], engine_family=FAMILIES.get(found["Engine"], "other"),
             version=found.get("EngineVersion"), storage_gb=found.get("AllocatedStorage"),
             members=len(found.get("DBClusterMembers", ())), encrypted=bool(found.get("StorageEncrypted")),
+            database=found.get("DatabaseName"), **used.get(name, {}),
         ).resource()  # fmt: skip
     for call, items, name in (
         ("rds.describe_db_snapshots", "DBSnapshots", "DBSnapshotIdentifier"),
         ("rds.describe_db_cluster_snapshots", "DBClusterSnapshots", "DBClusterSnapshotIdentifier"),
     ):
-        for found in look.pages(call, items, token="Marker", SnapshotType="manual"):
+        for found in look.pages(call, items, token="Marker"):
+            if found.get("SnapshotType") == "automated":
+                continue  # goes with its instance, which is listed by itself
             yield look.sheet(
                 "snapshot", found[name], engine=found.get("Engine"), storage_gb=found.get("AllocatedStorage")
             ).resource()
+
+
+def _used_bytes(
+    look: Look, instances: Sequence[Mapping[str, Any]], clusters: Sequence[Mapping[str, Any]]
+) -> dict[str, dict[str, Fact]]:
+    """Name -> bytes that are used, and when: of an instance what is not free, of a cluster its volume."""
+    allocated: dict[str, int] = {found[INSTANCE]: found.get("AllocatedStorage") or 0 for found in instances}
+    series = [Series("AWS/RDS", FREE, ((INSTANCE, name),)) for name, size in allocated.items() if size]
+    series += [Series("AWS/RDS", VOLUME, ((CLUSTER, found[CLUSTER]),)) for found in clusters]
+    values, _ = newest(look, look.region, series, HOURLY, "bytes used by databases")
+    used: dict[str, dict[str, Fact]] = {}
+    for one, told in values.items():
+        name = one.dimension(INSTANCE) or one.dimension(CLUSTER)
+        in_use = told.value if one.metric == VOLUME else allocated[name] * GIBIBYTE - told.value
+        if in_use >= 0:
+            used[name] = {"used_bytes": in_use, "measured_at": moment(told.at)}
+    return used
 
 
 RDS = Reader(
@@ -50,6 +85,7 @@ RDS = Reader(
         "rds.describe_db_clusters": "rds:DescribeDBClusters",
         "rds.describe_db_snapshots": "rds:DescribeDBSnapshots",
         "rds.describe_db_cluster_snapshots": "rds:DescribeDBClusterSnapshots",
+        **METRIC_DATA,
     },
     _rds,
 )

@@ -29,6 +29,18 @@ COGNITO = Reader(
 )
 
 
+def _cognito_identity(look: Look) -> Iterator[Resource]:
+    for found in look.pages("cognito-identity.list_identity_pools", "IdentityPools", MaxResults=60):
+        yield look.sheet("identity-pool", found["IdentityPoolId"], called=found.get("IdentityPoolName", "")).resource()
+
+
+COGNITO_IDENTITY = Reader(
+    "cognito-identity",
+    {"cognito-identity.list_identity_pools": "cognito-identity:ListIdentityPools"},
+    _cognito_identity,
+)
+
+
 def _iam(look: Look) -> Iterator[Resource]:
     for found in look.pages("iam.list_roles", "Roles", token="Marker"):
         if not found["Path"].startswith(OF_SERVICES):

@@ -48,7 +48,7 @@ SECRETS = Reader("secretsmanager", {"secretsmanager.list_secrets": "secretsmanag
 
 
 def _ssm(look: Look) -> Iterator[Resource]:
-    for found in look.pages("ssm.describe_parameters", "Parameters"):
+    for found in look.pages("ssm.describe_parameters", "Parameters", MaxResults=50):
         yield look.sheet("parameter", found["Name"], secret=found["Type"] == "SecureString").resource()
 
 

@@ -5,10 +5,11 @@ from typing import Any
 
 from migrate.adapters.aws_account.answers import NotSeen
 from migrate.adapters.aws_account.reader import Look, Reader, Sheet
-from migrate.assess.observed import Fact, Resource
+from migrate.assess.observed import Blindness, Fact, Resource
 
 MOST_PAGES = 100
 """Pages of 300 records that are read of one zone."""
+RECORD_FACTS = ("ns_ttl_seconds", "longest_record_ttl_seconds", "aliases")
 KEY_TYPES = ("RSA_1024", "RSA_2048", "RSA_3072", "RSA_4096", "EC_prime256v1", "EC_secp384r1", "EC_secp521r1")
 """Without a list of them ACM tells of RSA keys up to 2048 bits only, and keeps the others back."""
 TYPES = {"IMPORTED": "imported", "AMAZON_ISSUED": "public", "PRIVATE": "private"}
@@ -35,8 +36,7 @@ def _records(look: Look, sheet: Sheet, zone: str, apex: str) -> None:
         try:
             page = look.ask("route53.list_resource_record_sets", HostedZoneId=zone, **following)
         except NotSeen as blind:
-            sheet.unseen += ["ns_ttl_seconds", "longest_record_ttl_seconds", "aliases"]
-            look.note(blind, sheet.name)
+            _unread(sheet, blind)
             return
         for record in page["ResourceRecordSets"]:
             aliases += "AliasTarget" in record
@@ -49,7 +49,16 @@ def _records(look: Look, sheet: Sheet, zone: str, apex: str) -> None:
         following = {"StartRecordName": page["NextRecordName"], "StartRecordType": page["NextRecordType"]}
         if "NextRecordIdentifier" in page:
             following["StartRecordIdentifier"] = page["NextRecordIdentifier"]
+    else:
+        said = f"more than {MOST_PAGES:,} pages of records; the others were not read"
+        _unread(sheet, NotSeen(Blindness.NOT_UNDERSTOOD, said, action=look.last_action))
+        return
     sheet.facts |= {"longest_record_ttl_seconds": longest, "aliases": aliases}
+
+
+def _unread(sheet: Sheet, blind: NotSeen) -> None:
+    sheet.unseen += [fact for fact in RECORD_FACTS if fact not in sheet.facts]
+    sheet.look.note(blind, sheet.name)
 
 
 ROUTE53 = Reader(

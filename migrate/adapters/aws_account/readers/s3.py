@@ -6,16 +6,22 @@ from itertools import groupby
 from typing import Any
 
 from migrate.adapters.aws_account.answers import NotSeen
-from migrate.adapters.aws_account.reader import HOME, Look, Reader, Sheet
+from migrate.adapters.aws_account.reader import HOME, ODD, Look, Reader, Sheet, another_shape
 from migrate.adapters.aws_account.readers.s3_metrics import METRIC_ACTIONS, Sizes, bucket_sizes
-from migrate.assess.exposure import exposure
-from migrate.assess.observed import Resource
+from migrate.assess.exposure import UnreadablePolicy, exposure
+from migrate.assess.observed import Blindness, Resource
 
 WORKERS = 8
 ARCHIVE_CLASSES = ("GLACIER", "DEEP_ARCHIVE", "INTELLIGENT_TIERING_ARCHIVE")
 KMS_ALGORITHMS = ("aws:kms", "aws:kms:dsse")
 PROVIDERS_KEY = "alias/aws/s3"
 BLOCKS = "readable listable writable"
+BYTES = ("bytes", "bytes_by_class", "archived")
+SIZES = "bytes objects bytes_by_class archived"
+BUCKETS_A_PAGE = 1000
+"""The store tells a bucket's region, and lists more than 10,000 of them, only where it is asked by pages."""
+OLD_NAMES = {"EU": "eu-west-1", "": HOME}
+"""Locations of buckets that were made before regions had their names of today."""
 
 SETTINGS: Mapping[str, tuple[str, str, str]] = {
     "replication": ("s3.get_bucket_replication", "ReplicationConfigurationNotFoundError", "ReplicationConfiguration"),
@@ -29,10 +35,8 @@ SETTINGS: Mapping[str, tuple[str, str, str]] = {
 
 
 def _s3(look: Look) -> Iterator[Resource]:
-    try:
-        found = list(look.ask("s3.list_buckets").get("Buckets", ()))
-    except NotSeen as blind:
-        look.note(blind)
+    found = list(look.pages("s3.list_buckets", "Buckets", token="ContinuationToken", MaxBuckets=BUCKETS_A_PAGE))
+    if not found:
         return
     account_block = _account_block(look)
     located = sorted(
@@ -48,10 +52,11 @@ def _s3(look: Look) -> Iterator[Resource]:
 def _region(look: Look, bucket: str) -> str:
     """Where a bucket is, of a store that does not say so in its list; where it does not tell at all, our own region."""
     try:
-        return look.ask("s3.get_bucket_location", Bucket=bucket).get("LocationConstraint") or HOME
+        location = look.ask("s3.get_bucket_location", Bucket=bucket).get("LocationConstraint") or ""
     except NotSeen as blind:
         look.note(blind, bucket)
         return HOME
+    return OLD_NAMES.get(location, location)
 
 
 def _account_block(look: Look) -> Mapping[str, bool]:
@@ -68,34 +73,47 @@ def _account_block(look: Look) -> Mapping[str, bool]:
 
 def _bucket(look: Look, region: str, name: str, sizes: Sizes | None, account_block: Mapping[str, bool]) -> Resource:
     sheet = Sheet(look, "bucket", name, region=region)
+    try:
+        _settings(sheet, sizes, account_block)
+    except ODD as odd:
+        look.note(another_shape(odd, look.last_action), name, region=region)
+    return sheet.resource()
+
+
+def _settings(sheet: Sheet, sizes: Sizes | None, account_block: Mapping[str, bool]) -> None:
     _sizes(sheet, sizes)
-    if answer := sheet.ask("versioning", "s3.get_bucket_versioning", Bucket=name):
+    if answer := sheet.ask("versioning", "s3.get_bucket_versioning", Bucket=sheet.name):
         sheet.facts["versioning"] = str(answer.get("Status", "off")).lower()
     _encryption(sheet)
     _exposure(sheet, account_block)
     for fact, (call, none, part) in SETTINGS.items():
-        answer = sheet.ask(fact, call, {none: {}}, Bucket=name)
+        answer = sheet.ask(fact, call, {none: {}}, Bucket=sheet.name)
         if answer is not None:
             sheet.facts[fact] = bool(answer.get(part))
-    return sheet.resource()
 
 
 def _sizes(sheet: Sheet, sizes: Sizes | None) -> None:
-    """A bucket without metrics is empty or younger than a day: one key is asked for to tell."""
+    """A bucket without metrics is empty or younger than a day: one version of a key is asked for to tell."""
     if sizes is None:
-        answer = sheet.ask("bytes objects", "s3.list_objects_v2", Bucket=sheet.name, MaxKeys=1)
+        answer = sheet.ask(SIZES, "s3.list_object_versions", Bucket=sheet.name, MaxKeys=1)
         if answer is None:
             return
-        if answer.get("KeyCount"):
-            sheet.unseen += ["bytes", "objects"]
-            return
-        sizes = Sizes({}, 0)
-    sheet.facts |= {
-        "bytes": sum(sizes.bytes_by_class.values()),
-        "objects": sizes.objects,
-        "bytes_by_class": dict(sizes.bytes_by_class),
-        "archived": any(sizes.bytes_by_class.get(name) for name in ARCHIVE_CLASSES),
-    }
+        something = answer.get("Versions") or answer.get("DeleteMarkers")
+        sizes = Sizes(None, None) if something else Sizes({}, 0)
+    if sizes.bytes_by_class is None:
+        sheet.unseen += BYTES
+    else:
+        sheet.facts |= {
+            "bytes": sum(sizes.bytes_by_class.values()),
+            "bytes_by_class": dict(sizes.bytes_by_class),
+            "archived": any(sizes.bytes_by_class.get(name) for name in ARCHIVE_CLASSES),
+        }
+    if sizes.objects is None:
+        sheet.unseen.append("objects")
+    else:
+        sheet.facts["objects"] = sizes.objects
+    if sizes.at:
+        sheet.facts["measured_at"] = sizes.at
 
 
 def _encryption(sheet: Sheet) -> None:
@@ -126,7 +144,13 @@ def _exposure(sheet: Sheet, account_block: Mapping[str, bool]) -> None:
     if policy is None or acl is None or block is None:
         return
     configuration = block.get("PublicAccessBlockConfiguration", {})
-    found = exposure(policy.get("Policy"), acl.get("Grants", []), configuration, account_block)
+    try:
+        found = exposure(policy.get("Policy"), acl.get("Grants", []), configuration, account_block)
+    except UnreadablePolicy as odd:
+        sheet.unseen += BLOCKS.split()
+        unread = NotSeen(Blindness.NOT_UNDERSTOOD, str(odd), action=sheet.look.reader.actions["s3.get_bucket_policy"])
+        sheet.look.note(unread, sheet.name, region=sheet.region)
+        return
     sheet.facts |= {"readable": found.readable, "listable": found.listable, "writable": found.writable}
 
 
@@ -135,7 +159,7 @@ S3 = Reader(
     {
         "s3.list_buckets": "s3:ListAllMyBuckets",
         "s3.get_bucket_location": "s3:GetBucketLocation",
-        "s3.list_objects_v2": "s3:ListBucket",
+        "s3.list_object_versions": "s3:ListBucketVersions",
         "s3.get_bucket_versioning": "s3:GetBucketVersioning",
         "s3.get_bucket_encryption": "s3:GetEncryptionConfiguration",
         "s3.get_bucket_policy": "s3:GetBucketPolicy",

@@ -1,24 +1,16 @@
 """Sizes and counts of buckets from CloudWatch: one value a day, for each storage class."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from itertools import islice
 from typing import Any
 
-from migrate.adapters.aws_account.answers import NotSeen
 from migrate.adapters.aws_account.reader import Look
+from migrate.adapters.aws_account.readers.metrics import METRIC_DATA, Every, Series, Value, moment, newest
 
-METRIC_ACTIONS = {
-    "cloudwatch.list_metrics": "cloudwatch:ListMetrics",
-    "cloudwatch.get_metric_data": "cloudwatch:GetMetricData",
-}
-DAY_SECONDS = 86400
-DAYS_BACK = 3
+METRIC_ACTIONS = {"cloudwatch.list_metrics": "cloudwatch:ListMetrics", **METRIC_DATA}
+DAILY = Every(seconds=86400, back=3 * 86400)
 """A day's value comes up to a day late."""
-QUERIES = 500
-"""At most so many in one GetMetricData."""
 CLASSES = {
     "StandardStorage": "STANDARD",
     "StandardIAStorage": "STANDARD_IA",
@@ -34,69 +26,63 @@ CLASSES = {
     "IntelligentTieringAAStorage": "INTELLIGENT_TIERING_ARCHIVE",
     "IntelligentTieringDAAStorage": "INTELLIGENT_TIERING_ARCHIVE",
 }
-"""Value of the dimension StorageType -> storage class; what is not here is the store's own overhead.
+"""Value of the dimension StorageType -> storage class; a class that is not here goes by the dimension's own name.
 
 Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/metrics-dimensions.html"""
+STORES_OWN = ("Overhead", "StagingStorage")
+"""Ends of the dimension's values for what is the store's own."""
 COUNT, BYTES = "NumberOfObjects", "BucketSizeBytes"
+NAMESPACE, BUCKET, CLASS = "AWS/S3", "BucketName", "StorageType"
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """Bytes by storage class, and objects; current and old versions and unfinished uploads together."""
+    """Bytes by storage class, and objects; current and old versions and unfinished uploads together.
 
-    bytes_by_class: Mapping[str, int]
-    objects: int
+    None where the metrics do not say."""
 
-
-@dataclass(frozen=True)
-class _Series:
-    bucket: str
-    metric: str
-    storage_type: str
+    bytes_by_class: Mapping[str, int] | None
+    objects: int | None
+    at: str = ""
+    """When the newest of the values was taken, ISO 8601."""
 
 
 def bucket_sizes(look: Look, region: str) -> dict[str, Sizes]:
-    """Newest values of every bucket of a region; buckets without any are left out. What is not seen is noted."""
+    """Newest values of every bucket of a region; buckets without any are left out. What is not seen is noted.
+
+    A bucket of which one value was refused is left out whole: what remains would be too small."""
+    values, refused = newest(look, region, _series(look, region), DAILY, "sizes of buckets")
+    in_doubt = {one.dimension(BUCKET) for one in refused}
+    by_bucket: dict[str, dict[Series, Value]] = defaultdict(dict)
+    for one, told in values.items():
+        by_bucket[one.dimension(BUCKET)][one] = told
+    return {name: _sizes(own) for name, own in by_bucket.items() if name not in in_doubt}
+
+
+def _sizes(values: Mapping[Series, Value]) -> Sizes:
+    by_class: dict[str, int] = defaultdict(int)
+    for one, told in values.items():
+        storage_type = one.dimension(CLASS)
+        if one.metric == BYTES and not storage_type.endswith(STORES_OWN):
+            by_class[CLASSES.get(storage_type, storage_type)] += told.value
+    counts = [told.value for one, told in values.items() if one.metric == COUNT]
+    at = moment(max(told.at for told in values.values()))
+    return Sizes(dict(by_class) or None, sum(counts) if counts else None, at)
+
+
+def _series(look: Look, region: str) -> list[Series]:
+    """What there is to ask for; nothing where the list breaks off, for a part of it would be too small a size."""
+    missed = len(look.unseen)
     series = [
-        _Series(dimensions["BucketName"], metric, dimensions["StorageType"])
+        Series(NAMESPACE, metric, tuple(sorted(dimensions.items())))
         for metric in (BYTES, COUNT)
         for found in look.pages(
-            "cloudwatch.list_metrics", "Metrics", region=region, Namespace="AWS/S3", MetricName=metric
+            "cloudwatch.list_metrics", "Metrics", region=region, Namespace=NAMESPACE, MetricName=metric
         )
-        if {"BucketName", "StorageType"} <= (dimensions := _dimensions(found)).keys()
+        if {BUCKET, CLASS} == (dimensions := _dimensions(found)).keys()
     ]
-    newest = dict(_newest(look, region, list(dict.fromkeys(series))))
-    sizes: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
-    objects: dict[str, int] = {}
-    for one, value in newest.items():
-        if one.metric == COUNT:
-            objects[one.bucket] = objects.get(one.bucket, 0) + int(value)
-        elif storage_class := CLASSES.get(one.storage_type):
-            sizes[one.bucket][storage_class] += int(value)
-    return {name: Sizes(dict(sizes.get(name, {})), objects.get(name, 0)) for name in {*sizes, *objects}}
+    return list(dict.fromkeys(series)) if len(look.unseen) == missed else []
 
 
 def _dimensions(metric: Mapping[str, Any]) -> dict[str, str]:
     return {dimension["Name"]: dimension["Value"] for dimension in metric.get("Dimensions", ())}
-
-
-def _newest(look: Look, region: str, series: Sequence[_Series]) -> Iterator[tuple[_Series, float]]:
-    now = datetime.now(UTC)
-    span = {"StartTime": now - timedelta(days=DAYS_BACK), "EndTime": now, "ScanBy": "TimestampDescending"}
-    waiting = iter(series)
-    while some := list(islice(waiting, QUERIES)):
-        queries = [_query(f"m{index}", one) for index, one in enumerate(some)]
-        try:
-            answer = look.ask("cloudwatch.get_metric_data", region=region, MetricDataQueries=queries, **span)
-        except NotSeen as blind:
-            look.note(blind, "sizes of buckets", region=region)
-            return
-        for result in answer["MetricDataResults"]:
-            if result["Values"]:
-                yield some[int(result["Id"][1:])], result["Values"][0]
-
-
-def _query(name: str, one: _Series) -> dict[str, Any]:
-    dimensions = [{"Name": "BucketName", "Value": one.bucket}, {"Name": "StorageType", "Value": one.storage_type}]
-    metric = {"Namespace": "AWS/S3", "MetricName": one.metric, "Dimensions": dimensions}
-    return {"Id": name, "MetricStat": {"Metric": metric, "Period": DAY_SECONDS, "Stat": "Average"}}
