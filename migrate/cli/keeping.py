@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from secrets import token_hex
 
 from migrate.errors import UsageProblem
 
@@ -76,7 +77,7 @@ def folder_for(folder: Path) -> Iterator[None]:
 
 def _written(path: Path, text: str) -> Path:
     """A file beside `path` that is on disk, with `text` in it."""
-    temporary = path.with_name(f".{path.name[:200]}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name[:200]}.{token_hex(4)}.tmp")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     with _removed_on_failure([temporary]), os.fdopen(descriptor, "w", errors="backslashreplace") as stream:
         stream.write(text)

@@ -275,3 +275,29 @@ def test_a_browser_draws_the_page(tmp_path: Path) -> None:
     assert picture.stat().st_size > 50_000
     assert "the old home ends" in dumped
     assert dumped.count('class="bar') > 10
+
+
+SCROLLBAR = 30
+FRAME = """<!doctype html><iframe id="page" src="plan.html" style="width:{width}px;height:800px;border:0"></iframe>
+<script>onload = () => {{
+  const root = document.getElementById("page").contentDocument.documentElement;
+  document.title = root.scrollWidth + " in " + root.clientWidth;
+}}</script>"""
+
+
+@pytest.mark.skipif(not shutil.which("chromium"), reason="chromium is not installed: apt-get install chromium")
+@pytest.mark.parametrize("width", [390, 760, 1280])
+def test_the_page_is_no_wider_than_what_shows_it(tmp_path: Path, width: int) -> None:
+    fleet = CHECKOUT / "examples" / "fleet"
+    cloudexit("plan", fleet / "stack.yaml", "-i", fleet / "inventory", "--facts", fleet / "facts.yaml",
+              "--deadline", "30h", "--html", tmp_path / "plan.html")  # fmt: skip
+    frame = tmp_path / "frame.html"
+    frame.write_text(FRAME.format(width=width))
+    dumped = subprocess.run(
+        ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync",
+         "--allow-file-access-from-files", f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", frame.as_uri()],
+        capture_output=True, text=True, timeout=120, check=True,
+    ).stdout  # fmt: skip
+    found = re.search(r"<title>(\d+) in (\d+)</title>", dumped)
+    assert found and found[1] == found[2]
+    assert 0 <= width - int(found[2]) < SCROLLBAR
