@@ -126,7 +126,9 @@ def _checks(report: Mapping[str, Any]) -> Iterator[str]:
     if not shown:
         return
     others = len(report["checks"]) - len(shown)
-    yield f"<h2>Checks</h2><p>{others:,} checks of other steps passed and are not shown.</p>"
+    yield "<h2>Checks</h2>"
+    if others:
+        yield f"<p>Not shown: {others:,} checks of other steps, which passed.</p>"
     yield table(
         ("verdict", "step", "host", "check", "found"),
         [

@@ -101,10 +101,16 @@ def show_status(console: Console, status: Mapping[str, Any], *, verbose: bool = 
     for row in status["steps"]:
         mark = MARKS.get(row["outcome"], WORDS.get(row["outcome"], "·"))
         time = duration(row["seconds"]) if row["outcome"] != "under way" else _since(row["started_at"])
-        show_step(console, mark, row["id"], time, escape(row["error"] or _progress(row["progress"])))
+        show_step(console, mark, row["id"], time, escape(_first_line(row["error"]) or _progress(row["progress"])))
         if verbose:
             began = f"; began {row['started_at']}" if row["started_at"] else ""
             say(console, f"[dim]{escape(row['title'])}{began}[/]", indent=4)
+
+
+def _first_line(error: str) -> str:
+    """Of an error that tells of several places, the first; the report has them all."""
+    first, *more = error.splitlines() or [""]
+    return f"{first} …" if more else first
 
 
 def _show_left(console: Console, status: Mapping[str, Any]) -> None:
