@@ -7,18 +7,20 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Sequence
-from pathlib import Path
 from types import FrameType
 
 import typer
 
 from migrate.cli.output import Output
+from migrate.cli.streams import guard, lost_result
 from migrate.errors import CloudexitError, ExitCode
 
 # Objects allocated between two searches for cycles: with Python's own 700, exports spent a tenth of their time on them.
 SELDOM = 50_000
 COPYING = frozenset({"export", "export-ls", "verify", "import"})
 PLANNING = "plan"
+VERDICTS = (ExitCode.DONE, ExitCode.GATE, ExitCode.INCOMPLETE)
+"""Codes of commands that came to their end, and whose result says the rest."""
 
 
 def command_line(words: Sequence[str] = ()) -> typer.Typer:
@@ -59,11 +61,20 @@ def _several_commands() -> None:
 def main() -> None:
     """Runs one command and ends the process with the contract's exit code."""
     signal.signal(signal.SIGTERM, _as_keyboard_interrupt)
-    code = _exit_code()
-    sys.stdout.flush()
+    guard()
+    code = _with_result_written(_exit_code())
     sys.stderr.flush()
     # A step that does not come to rest in time must not keep an interrupted or failed run from ending.
     os._exit(code)
+
+
+def _with_result_written(code: int) -> int:
+    """A verdict that could not be written is none; a failure, told on standard error, keeps its own code."""
+    problem = lost_result()
+    if problem is None:
+        return code
+    sys.stderr.write(f"{problem}\n")
+    return int(problem.exit_code) if code in VERDICTS else code
 
 
 def _exit_code() -> int:
@@ -97,12 +108,23 @@ def _report_bug(bug: Exception) -> int:
         bug.show()  # type: ignore[attr-defined]
         _document("UsageProblem", int(usage_exit), str(bug.format_message()))
         return int(usage_exit)
-    descriptor, name = tempfile.mkstemp(prefix="cloudexit-traceback-", suffix=".txt")
-    with os.fdopen(descriptor, "w") as stream:
-        traceback.print_exception(bug, file=stream)
-    sys.stderr.write(f"an unexpected error, which is a bug: {type(bug).__name__}\n  traceback: {Path(name)}\n")
-    _document("Bug", int(ExitCode.BUG), f"{type(bug).__name__}; traceback: {name}")
+    sys.stderr.write(f"an unexpected error, which is a bug: {type(bug).__name__}\n")
+    kept = _keep_traceback(bug)
+    _document("Bug", int(ExitCode.BUG), f"{type(bug).__name__}; traceback: {kept}")
     return int(ExitCode.BUG)
+
+
+def _keep_traceback(bug: Exception) -> str:
+    """Writes it into a file, or, where no file can be written, to standard error; says where it stands."""
+    try:
+        descriptor, name = tempfile.mkstemp(prefix="cloudexit-traceback-", suffix=".txt")
+        with os.fdopen(descriptor, "w") as stream:
+            traceback.print_exception(bug, file=stream)
+    except OSError:
+        traceback.print_exception(bug)
+        return "on standard error"
+    sys.stderr.write(f"  traceback: {name}\n")
+    return name
 
 
 def _document(error: str, exit_code: int, what: str) -> None:

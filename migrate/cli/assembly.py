@@ -69,8 +69,8 @@ class Undertaking:
     def read(cls, manifest: Path, inventory_path: Path | None, state: Path | None) -> "Undertaking":
         """Reads everything that a real run needs; raises UsageProblem before anything is touched."""
         stack, inventory = read_stack_and_inventory(manifest, inventory_path)
-        plan = make_plan(stack, inventory)
-        return cls.assemble(manifest, stack, inventory, StateFolder.beside(manifest, state), plan)
+        folder = StateFolder.beside(manifest, state)
+        return cls.assemble(manifest, stack, inventory, folder, make_plan(stack, inventory, history=folder.history()))
 
     @classmethod
     def assemble(

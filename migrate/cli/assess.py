@@ -1,8 +1,6 @@
 """`assess`: what the account holds, what ties us to it, what to do in the first hour."""
 
-import json
 import os
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -80,7 +78,7 @@ def assess_command(
     """What the account holds, what is tied to the provider, what cannot leave, what to do in the first hour."""
     output = Output(as_json, verbose, quiet)
     if policy:
-        sys.stdout.write(json.dumps(least_policy(), indent=2) + "\n")
+        output.document(least_policy())
         return
     manifest, path = _manifest(stack)
     names = tuple(name.strip() for name in without.split(",") if name.strip())

@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +16,7 @@ from migrate.cli.buckets import Buckets
 from migrate.cli.export_view import amount, progress_view, show_differences, show_export, show_import, visible
 from migrate.cli.options import DEFAULT_STACK, InventoryPath, State
 from migrate.cli.output import Json, Output, Quiet, Verbose
+from migrate.cli.streams import reader_left
 from migrate.errors import ExitCode, Missing, UsageProblem
 from migrate.export.archived import Tier
 from migrate.export.engine import export_bucket
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
     from migrate.export.inventory_report import InventoryReport
 
 SCHEME = "s3://"
+LISTED = ("key", "version_id", "path", "size", "digest", "state")
+LISTED_VERBOSE = ("etag", "content_type", "last_modified")
 
 Endpoint = Annotated[str | None, typer.Option("--endpoint-url", help="An S3-compatible store; AWS_ENDPOINT_URL.")]
 Region = Annotated[str | None, typer.Option("--region", help="AWS_REGION.")]
@@ -154,15 +158,16 @@ def _open_report(buckets: Buckets, address: tuple[str, str], bucket: str) -> "In
     return open_report(buckets.source(address[0]), address[1], bucket)
 
 
-def export_ls(dest: Dest, as_json: Json = False) -> None:
-    """Every object of the archive: key, version, path, size, digest, state."""
+def export_ls(dest: Dest, as_json: Json = False, verbose: Verbose = False, quiet: Quiet = False) -> None:
+    """Every object of the archive: key, version, path, size, digest, state; with -v also etag, type and time."""
+    shown = [*LISTED, *LISTED_VERBOSE] if verbose else LISTED
     with _opened(), Ledger.open(dest) as ledger:
-        documents = (object_document(row) for row in ledger.objects())
+        documents = (object_document(row) for row in takewhile(lambda _: not reader_left(), ledger.objects()))
         if as_json:
             _write_objects(documents)
             return
         for found in documents:
-            columns = (found[name] for name in ("key", "version_id", "path", "size", "digest", "state"))
+            columns = (found[name] for name in shown)
             sys.stdout.write("\t".join("-" if value is None else visible(str(value)) for value in columns) + "\n")
 
 
@@ -254,7 +259,7 @@ def _write_objects(documents: Iterable[dict[str, object]]) -> None:
     """One JSON document, written as it is read: a ledger may hold more than memory does."""
     separator = '{"objects": [\n'
     for document in documents:
-        sys.stdout.write(separator + json.dumps(document))
+        sys.stdout.write(separator + json.dumps(document, allow_nan=False))
         separator = ",\n"
     sys.stdout.write("\n]}\n" if separator == ",\n" else '{"objects": []}\n')
 

@@ -12,7 +12,8 @@ from migrate.adapters.aws_account.survey import survey
 from migrate.adapters.s3 import bucket_names
 from migrate.assess.first_manifest import FirstManifest, first_manifest
 from migrate.assess.observed import GLOBAL, Resource
-from migrate.cli.output import Output
+from migrate.cli.keeping import folder_for, keep_new
+from migrate.cli.output import Output, Quiet, Verbose
 from migrate.errors import OutsideProblem, UsageProblem
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -23,17 +24,21 @@ LOOK = Bounds(connect=5, read=10, whole=300)
 def init(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder for stack.yaml and inventory/hosts.yml.")],
     endpoint_url: Annotated[str | None, typer.Option("--endpoint-url", help="S3-compatible store to look at.")] = None,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
 ) -> None:
     """Writes a commented manifest and an inventory; with AWS credentials, from what the account holds."""
-    output = Output()
+    output = Output(verbose=verbose, quiet=quiet)
     manifest, hosts = folder / "stack.yaml", folder / "inventory" / "hosts.yml"
-    for path in (manifest, hosts):
-        if path.exists():
-            raise UsageProblem("stands there already", where=str(path), hint="choose another folder, or move it away")
-    first = first_manifest(_held(endpoint_url, output))
-    hosts.parent.mkdir(parents=True, exist_ok=True)
-    manifest.write_text(filled((TEMPLATES / "stack.yaml").read_text(), first))
-    hosts.write_text(filled((TEMPLATES / "hosts.yml").read_text(), first))
+    with folder_for(hosts.parent):
+        for path in (manifest, hosts):
+            if path.exists():
+                raise UsageProblem(
+                    "stands there already", where=str(path), hint="choose another folder, or move it away"
+                )
+        first = first_manifest(_held(endpoint_url, output))
+        templates = {manifest: "stack.yaml", hosts: "hosts.yml"}
+        keep_new({path: filled((TEMPLATES / name).read_text(), first) for path, name in templates.items()})
     output.say(f"written: {manifest}, {hosts}")
     output.say(f"next: fill them in, then cloudexit plan {manifest} -i {hosts}")
 
@@ -61,6 +66,11 @@ def _held(endpoint_url: str | None, output: Output) -> tuple[Resource, ...]:
         observed = survey(calls)
     except OutsideProblem as problem:
         return _buckets(endpoint_url, problem, output)
+    if output.verbose:
+        for unseen in observed.unseen:
+            output.say(
+                f"not seen, {unseen.reason}: {unseen.action} ({unseen.about or unseen.service} in {unseen.region})"
+            )
     for reason, count in Counter(unseen.reason for unseen in observed.unseen).items():
         output.say(f"{reason}: {count} places of the account, so they are missing here; cloudexit assess names them")
     return observed.resources

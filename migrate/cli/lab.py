@@ -5,12 +5,15 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
-from migrate.cli.output import Json, Output
+from migrate.check import Severity
+from migrate.cli.output import Json, Output, Quiet, Verbose
 from migrate.errors import ExitCode, UsageProblem
 from migrate.lab.lab import HostSpec, Lab, LabHost
 from migrate.lab.requirements import doctor
 from migrate.manifest import read_stack
+from migrate.report.layout import say
 from migrate.report.terminal import show_check
 from migrate.stack import Stack
 
@@ -49,10 +52,12 @@ def up(
     name: Name = DEFAULT_NAME,
     inventory: Annotated[Path | None, typer.Option("--inventory-out", help="Where to write the inventory.")] = None,
     as_json: Json = False,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
 ) -> None:
     """Boots disposable hosts for a stack's groups; what runs already is kept."""
-    output = Output(as_json)
-    laboratory = Lab(name)
+    output = Output(as_json, verbose, quiet)
+    laboratory = Lab(name, progress=output.say)
     made = laboratory.up([HostSpec(h, groups) for h, groups in host_groups(read_stack(stack), hosts).items()])
     if inventory:
         laboratory.write_inventory(inventory)
@@ -60,9 +65,11 @@ def up(
 
 
 @app.command("list")
-def list_hosts(name: Name = DEFAULT_NAME, as_json: Json = False) -> None:
-    """Hosts of a lab, their addresses and states."""
-    _show(Output(as_json), Lab(name).hosts())
+def list_hosts(
+    name: Name = DEFAULT_NAME, as_json: Json = False, verbose: Verbose = False, quiet: Quiet = False
+) -> None:
+    """Hosts of a lab, their addresses and states; with -v how to reach each."""
+    _show(Output(as_json, verbose, quiet), Lab(name).hosts())
 
 
 def _show(output: Output, hosts: list[LabHost]) -> None:
@@ -73,6 +80,8 @@ def _show(output: Output, hosts: list[LabHost]) -> None:
         output.results.print(
             f"{host.name:<12} {host.address:<16} {host.state:<10} {', '.join(host.groups)}", highlight=False
         )
+        if output.verbose:
+            output.results.print(f"    {' '.join(host.ssh)}", highlight=False, markup=False, soft_wrap=True)
     if not hosts:
         output.say("no hosts; make some: cloudexit lab up STACK")
 
@@ -85,16 +94,20 @@ def ssh(host: str, name: Name = DEFAULT_NAME) -> None:
 
 
 @app.command("down")
-def down(name: Name = DEFAULT_NAME) -> None:
+def down(name: Name = DEFAULT_NAME, verbose: Verbose = False, quiet: Quiet = False) -> None:
     """Stops and removes every host of a lab, and nothing that the lab did not make."""
-    Lab(name).down()
-    Output().say(f"lab {name} is gone")
+    output = Output(verbose=verbose, quiet=quiet)
+    laboratory = Lab(name, progress=output.say)
+    for host in laboratory.hosts() if verbose else ():
+        output.say(f"goes: {host.name}, {host.address}, {host.state}")
+    laboratory.down()
+    output.say(f"lab {name} is gone")
 
 
 @app.command("doctor")
-def show_doctor(as_json: Json = False) -> None:
+def show_doctor(as_json: Json = False, verbose: Verbose = False, quiet: Quiet = False) -> None:
     """What this machine lacks for disposable hosts."""
-    output = Output(as_json)
+    output = Output(as_json, verbose, quiet)
     results = doctor(Lab(DEFAULT_NAME).root)
     lacking = [result for result in results if not result]
     if output.as_json:
@@ -102,6 +115,9 @@ def show_doctor(as_json: Json = False) -> None:
     else:
         for result in results:
             show_check(output.results, result.as_document())
+            if verbose:
+                needed = "needed" if result.severity is Severity.GATE else "only advised"
+                say(output.results, f"{needed}{escape(f'; {result.hint}') if result.hint and result else ''}", indent=6)
     if any(result.holds for result in lacking):
         raise typer.Exit(int(ExitCode.GATE))
     output.say("this machine can hold disposable hosts")

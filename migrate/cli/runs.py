@@ -2,6 +2,7 @@
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -10,14 +11,17 @@ import typer
 from migrate.cli.assembly import Undertaking
 from migrate.cli.execution import execute
 from migrate.cli.export_view import show_archive_status
+from migrate.cli.keeping import keep, require_keepable
 from migrate.cli.options import DEFAULT_STACK, InventoryPath, Lanes, Replace, State
 from migrate.cli.output import Json, Output, Quiet, Verbose
 from migrate.cli.state import StateFolder
+from migrate.cli.streams import reader_left
 from migrate.errors import ExitCode, GateHeld, UsageProblem
 from migrate.export.keymap import LEDGER
 from migrate.journal import Journal
 from migrate.plan import SIDE_BY_SIDE, Plan
 from migrate.report.document import run_report
+from migrate.report.run_page import run_page
 from migrate.report.status import run_status, show_status
 from migrate.report.terminal import show_report
 
@@ -29,7 +33,7 @@ def run(
     stack: Annotated[Path, typer.Option("--stack", help="The manifest, where no plan is given.")] = DEFAULT_STACK,
     inventory: InventoryPath = None,
     state: State = None,
-    replace: Replace = False,
+    overwrite: Replace = False,
     lanes: Lanes = SIDE_BY_SIDE,
     as_json: Json = False,
     verbose: Verbose = False,
@@ -46,7 +50,7 @@ def run(
         "run",
         undertaking.plan,
         undertaking.state,
-        undertaking.actions(replace=replace),
+        undertaking.actions(replace=overwrite),
         Output(as_json, verbose, quiet),
         lanes=lanes,
     )
@@ -73,7 +77,7 @@ def _reviewed(planfile: Path, state: Path | None) -> Undertaking:
                 expected=f"{noun} {then[:12]}, found {now[:12]}",
                 hint=f"review it anew: cloudexit plan --out {planfile}",
             )
-    return undertaking
+    return replace(undertaking, plan=reviewed)
 
 
 def status(
@@ -81,13 +85,15 @@ def status(
     state: State = None,
     watch: Annotated[bool, typer.Option("--watch", help="Again each second until the run ends.")] = False,
     as_json: Json = False,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
 ) -> None:
     """Where the run is, what is left, what failed; from the journal, so in any terminal."""
     if watch and as_json:
         raise UsageProblem("--watch and --json exclude each other", expected="one of them", hint="poll with --json")
-    output = Output(as_json)
+    output = Output(as_json, verbose, quiet)
     if (stack / LEDGER).is_file():
-        while show_archive_status(output, stack) and watch:
+        while show_archive_status(output, stack) and watch and not reader_left():
             time.sleep(WATCH_SECONDS)
         return
     folder = _existing(stack, state)
@@ -96,8 +102,8 @@ def status(
         if as_json:
             output.document(found)
         else:
-            show_status(output.results, found)
-        if not watch or not found["under_way"]:
+            show_status(output.results, found, verbose=verbose)
+        if not watch or not found["under_way"] or reader_left():
             return
         time.sleep(WATCH_SECONDS)
 
@@ -106,11 +112,15 @@ def report(
     number: Annotated[int | None, typer.Argument(metavar="[RUN]", help="Number of the run; the last.")] = None,
     stack: Annotated[Path, typer.Option("--stack", help="The manifest.")] = DEFAULT_STACK,
     state: State = None,
+    html: Annotated[Path | None, typer.Option("--html", help="Write it as a page into this file.")] = None,
     as_json: Json = False,
     verbose: Verbose = False,
+    quiet: Quiet = False,
 ) -> None:
     """The report of a run or drill again."""
-    output = Output(as_json, verbose)
+    output = Output(as_json, verbose, quiet)
+    if html:
+        require_keepable(html)
     journal = Journal(_existing(stack, state).journal, read_only=True)
     chosen = next((r for r in reversed(journal.runs()) if number in (None, r.id)), None)
     if chosen is None:
@@ -124,6 +134,9 @@ def report(
         output.document(document)
     else:
         show_report(output.results, document, verbose=verbose)
+    if html:
+        keep(html, run_page(document, stack.absolute().parent.name or "run"))
+        output.say(f"kept: {html}")
     if not document["proved"]:
         raise typer.Exit(int(ExitCode.GATE))
 

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from migrate.errors import UsageProblem
+from migrate.forecast.history import History, history_of
+from migrate.journal import Journal
 
 NAME = ".cloudexit"
 
@@ -40,6 +42,16 @@ class StateFolder:
     @property
     def journal(self) -> Path:
         return self.root / "journal.sqlite"
+
+    def history(self) -> History:
+        """What earlier runs and drills took; nothing where there were none."""
+        if not self.journal.exists():
+            return History()
+        journal = Journal(self.journal, read_only=True)
+        try:
+            return history_of(journal)
+        finally:
+            journal.close()
 
     @property
     def lock(self) -> Path:

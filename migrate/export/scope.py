@@ -73,25 +73,39 @@ def parse_rate(text: str) -> float:
     return rate / BITS_A_BYTE if unit in ("bit", "b") else rate
 
 
-SPAN = re.compile(r"\+?(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m(?:in)?)?(?:(\d+)s)?")
+SPAN = re.compile(r"\+?(?:([0-9]{1,20})d)?(?:([0-9]{1,20})h)?(?:([0-9]{1,20})m(?:in)?)?(?:([0-9]{1,20})s)?")
 
 
-def parse_deadline(text: str, now: datetime | None = None) -> datetime:
+def parse_deadline(text: str, now: datetime | None = None, where: str = "--deadline") -> datetime:
     """A moment of `2026-01-10T23:59:00-08:00`, or `30h`, `2h30m`, `90s` from now. Raises UsageProblem.
 
     A moment without an offset is local time.
     """
     now = now or datetime.now(UTC)
     span = SPAN.fullmatch(text.strip())
-    if span and any(span.groups()):
-        days, hours, minutes, seconds = (int(part or 0) for part in span.groups())
-        return now + timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
     try:
+        if span and any(span.groups()):
+            days, hours, minutes, seconds = (int(part or 0) for part in span.groups())
+            return now + timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
         moment = datetime.fromisoformat(text.strip())
+    except OverflowError as problem:
+        raise _beyond_the_calendar(text, where) from problem
     except ValueError as problem:
         raise UsageProblem(
             f"{text!r} is no deadline",
-            where="--deadline",
+            where=where,
             expected="a moment such as 2026-01-10T23:59:00-08:00, or a span from now such as 30h or 2h30m",
         ) from problem
-    return moment.astimezone(UTC)
+    return in_utc(moment, text, where)
+
+
+def in_utc(moment: datetime, text: str, where: str) -> datetime:
+    """Raises UsageProblem where UTC has no such year."""
+    try:
+        return moment.astimezone(UTC)
+    except (OverflowError, ValueError, OSError) as problem:  # local time is the platform's, with faults of its own
+        raise _beyond_the_calendar(text, where) from problem
+
+
+def _beyond_the_calendar(text: str, where: str) -> UsageProblem:
+    return UsageProblem(f"{text!r} is beyond the calendar", where=where, expected="a moment of the next years")

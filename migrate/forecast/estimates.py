@@ -73,7 +73,7 @@ def _waves(step: Step, basis: Basis) -> Estimate:
     if known is not None:
         seconds, source, ground = known.seconds / math.ceil((known.hosts or 1) / at_once), known.source, Ground.KNOWN
         spread = KNOWN_SPREAD
-    formula = f"{hosts} hosts, {at_once} at once: {waves} x {seconds:.3g} s"
+    formula = f"{hosts} host{'' if hosts == 1 else 's'}, {at_once} at once: {waves} x {seconds:.3g} s"
     return _one(Limit(step.kind, seconds * waves, spread, ground, source, formula))
 
 

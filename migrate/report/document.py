@@ -57,6 +57,7 @@ def _step_row(step: Mapping[str, Any], records: list[Record]) -> dict[str, Any]:
         "started_at": records[0].at.isoformat() if records else None,
         "ended_at": last.at.isoformat() if last else None,
         "seconds": round(worked[-1].seconds or 0.0, 2) if worked else None,
+        "predicted_seconds": step["estimate"]["seconds"] if step.get("estimate") else None,
         "detail": detail,
     }
 

@@ -7,12 +7,13 @@ from pathlib import Path
 STYLE = Path(__file__).with_name("plan_page.css")
 
 
-def page(title: str, body: str) -> str:
-    """The whole file; `body` is HTML already."""
+def page(title: str, body: str, own_style: Path | None = None) -> str:
+    """The whole file; `body` is HTML already, `own_style` is added to the common one."""
+    style = STYLE.read_text() + (own_style.read_text() if own_style else "")
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         f"<title>{escape(title)}</title>\n"
-        f'<meta name="viewport" content="width=device-width"><style>{STYLE.read_text()}</style></head>\n'
+        f'<meta name="viewport" content="width=device-width"><style>{style}</style></head>\n'
         f"<body><main>{body}</main></body></html>\n"
     )
 

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from html import escape
 from typing import Any
 
-from migrate.report.plan_view import moment, pattern, span
+from migrate.report.plan_words import day_and_hour, lasting, moment, pattern, span, year_of
 
 WIDTH = 1180
 LEFT = 250
@@ -15,7 +15,7 @@ ROW = 26
 TOP = 64
 BAR = 14
 MOST_TICKS = 12
-TICK_HOURS = (1 / 120, 1 / 60, 0.05, 0.1, 0.25, 0.5, 1, 2, 3, 6, 12, 24, 48, 96)
+TICK_HOURS = (1 / 120, 1 / 60, 0.05, 0.1, 0.25, 0.5, 1, 2, 3, 6, 12, 24, 48, 96, 168, 336, 672, 2184, 8760)
 FAR = 3
 """A deadline so many times beyond the work is named at the edge, and does not squeeze the drawing."""
 ALIKE_APART = 3
@@ -81,13 +81,13 @@ def timeline(document: Mapping[str, Any]) -> str:
     if deadline and deadline <= FAR * longest:
         longest = max(longest, deadline)
     scale = (WIDTH - LEFT - RIGHT) / (longest * 1.02)
-    height = TOP + ROW * len(rows) + 52
+    height = TOP + ROW * len(rows) + 58
     parts = [
         f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="timeline of the plan">',
         '<defs><pattern id="hatch" width="6" height="6" patternTransform="rotate(45)" patternUnits="userSpaceOnUse">'
         '<rect width="6" height="6" class="assumed-ground"/><line x1="0" y1="0" x2="0" y2="6" class="hatch"/>'
         "</pattern></defs>",
-        *_ticks(go_at, longest, scale, height),
+        *_ticks(go_at, year_of(datetime.fromisoformat(forecast["made_at"]), go_at), longest, scale, height),
         *(part for number, row in enumerate(rows) for part in _bars(row, number, scale)),
         *_marks(forecast["finishes"], deadline, scale, len(rows)),
         "</svg>",
@@ -99,21 +99,24 @@ def _x(seconds: float, scale: float) -> str:
     return f"{LEFT + seconds * scale:.1f}"
 
 
-def _ticks(go_at: datetime, longest: float, scale: float, height: int) -> Iterator[str]:
-    step = next((hours for hours in TICK_HOURS if longest / 3600 / hours <= MOST_TICKS), TICK_HOURS[-1]) * 3600
+def _ticks(go_at: datetime, year: int, longest: float, scale: float, height: int) -> Iterator[str]:
+    step = (
+        next((hours for hours in TICK_HOURS if longest / 3600 / hours <= MOST_TICKS), longest / 3600 / MOST_TICKS)
+        * 3600
+    )
     at = 0.0
     while at <= longest:
-        x = _x(at, scale)
-        yield f'<line x1="{x}" y1="{TOP - 8}" x2="{x}" y2="{height - 50}" class="tick"/>'
+        x, moment_at = _x(at, scale), day_and_hour(go_at + timedelta(seconds=at), year)
+        yield f'<line x1="{x}" y1="{TOP - 8}" x2="{x}" y2="{height - 56}" class="tick"/>'
         yield f'<text x="{x}" y="{TOP - 28}" class="tick-text">{escape(_hours(at))}</text>'
-        yield f'<text x="{x}" y="{TOP - 14}" class="tick-text dim">{go_at + timedelta(seconds=at):%d %b %H:%M}</text>'
+        yield f'<text x="{x}" y="{TOP - 14}" class="tick-text dim">{moment_at}</text>'
         at += step
 
 
 def _hours(seconds: float) -> str:
     if not seconds:
         return "go"
-    return f"+{seconds / 3600:g} h" if seconds >= 3600 else f"+{seconds / 60:g} min"
+    return f"+{lasting(seconds)}"
 
 
 def _bars(row: Row, number: int, scale: float) -> Iterator[str]:
@@ -148,7 +151,7 @@ def _joined(spans: Sequence[tuple[float, float]]) -> Iterator[tuple[float, float
 def _marks(finishes: Sequence[Mapping[str, Any]], deadline: float | None, scale: float, rows: int) -> Iterator[str]:
     bottom = TOP + ROW * rows
     for number, finish in enumerate(finish for finish in finishes if finish["what"] != "proved"):
-        x, y = _x(finish["p50_seconds"], scale), bottom + 12 + 16 * number
+        x, y = _x(finish["p50_seconds"], scale), bottom + 18 + 16 * number
         words = {"out": "data out", "up": "services run"}[finish["what"]]
         yield f'<line x1="{x}" y1="{TOP - 8}" x2="{x}" y2="{y - 8}" class="finish"/>'
         words = f"{words}, {span(finish['p50_seconds'])}"
@@ -169,11 +172,11 @@ def _anchor(x: float) -> str:
     return f'text-anchor="{"end" if x > WIDTH - 100 else "start" if x < LEFT + 80 else "middle"}"'
 
 
-def strip(finish: Mapping[str, Any], longest: float) -> str:
+def strip(finish: Mapping[str, Any], longest: float, year: int) -> str:
     """Where one finish lies: a bar from one in ten to nine in ten, and a line at the median."""
     scale = 400 / longest
     low, middle, high = (finish[f"p{share}_seconds"] * scale for share in (10, 50, 90))
-    words = f"{span(finish['p50_seconds'])}; {moment(datetime.fromisoformat(finish['p50_at']))}"
+    words = f"{span(finish['p50_seconds'])}; {moment(datetime.fromisoformat(finish['p50_at']), year)}"
     return (
         f'<svg class="strip" viewBox="0 0 410 18"><title>{escape(words)}</title>'
         f'<line x1="0" y1="9" x2="410" y2="9" class="tick"/>'

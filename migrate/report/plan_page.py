@@ -1,16 +1,17 @@
 """A plan as one HTML page for the people who must decide: self-contained, no script, nothing fetched from anywhere."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from html import escape
 from pathlib import Path
 from typing import Any
 
 from migrate.figures import rated, sized
+from migrate.report.html import page, table
 from migrate.report.plan_drawing import strip, timeline
-from migrate.report.plan_view import REACHED, amount, chance, moment, span
+from migrate.report.plan_needs import SHORT_SHOWN, amount
+from migrate.report.plan_words import REACHED, chance, day_and_hour, lasting, moment, span, year_of
 
-STYLE = Path(__file__).with_name("plan_page.css")
 HEADLINES = {
     "met": ("The data is out before the old home ends.", "good"),
     "tight": ("It can be done in time, and it is tight.", "warn"),
@@ -18,6 +19,8 @@ HEADLINES = {
     "unknown": ("Whether it can be done in time cannot be told yet.", "bad"),
     "": ("What it takes to leave.", "plain"),
 }
+NOT_ALL = "Not everything would come along."
+NO_ROOM = "The new home has too little room."
 GROUNDS = (
     ("measured", "observed: a probe, a metric, a count"),
     ("known", "as an earlier run or drill went"),
@@ -36,28 +39,44 @@ def plan_page(document: Mapping[str, Any]) -> str:
         *_foot(document),
     ])  # fmt: skip
     name = Path(document["stack"]).parent.name or "plan"
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        f"<title>{escape(name)}: leaving the cloud</title>\n"
-        f'<meta name="viewport" content="width=device-width"><style>{STYLE.read_text()}</style></head>\n'
-        f"<body><main>{body}</main></body></html>\n"
-    )
+    return page(f"{name}: leaving the cloud", body)
 
 
-def _at(text: str | None) -> str:
-    return moment(datetime.fromisoformat(text)) if text else "–"
+def _at(text: str | None, forecast: Mapping[str, Any]) -> str:
+    return moment(datetime.fromisoformat(text), _year(forecast)) if text else "–"
+
+
+def _year(forecast: Mapping[str, Any]) -> int:
+    return year_of(*(datetime.fromisoformat(forecast[key]) for key in ("made_at", "go_at")))
 
 
 def _head(document: Mapping[str, Any]) -> Iterator[str]:
     forecast = document["forecast"]
     found = forecast["deadline"]
     headline, tone = HEADLINES[found["standing"] if found else ""]
+    short = [line for line in forecast["room"] if line["verdict"] == "fail"]
     name = escape(Path(document["stack"]).parent.name)
+    told = _sentence(found) if found else ""
+    left = [row for row in forecast["stays"] if row["breaks"]]
+    if (short or left) and tone in ("good", "plain"):
+        headline, tone, told = (NOT_ALL if left else NO_ROOM), "bad", f"{headline} {told}" if found else ""
     yield f'<header class="{tone}"><p class="name">{name}: the plan for leaving the cloud, made '
-    yield f"{_at(forecast['made_at'])}</p><h1>{headline}</h1>"
-    if found:
-        yield f"<p>{_sentence(found)}</p>"
+    yield f"{_at(forecast['made_at'], forecast)}</p><h1>{headline}</h1>"
+    if told:
+        yield f"<p>{told}</p>"
+    if short:
+        needs = "; ".join(_short_of(line) for line in short[:SHORT_SHOWN])
+        more = f"; and {len(short) - SHORT_SHOWN} more" if len(short) > SHORT_SHOWN else ""
+        yield f'<p class="short">The plan must not be carried out as it is: {needs}{more}.</p>'
+    for row in left:
+        yield f'<p class="short">{row["objects"]:,} objects, {sized(row["bytes"])}, of {escape(row["bucket"])}'
+        yield f" would not be fetched: {row['what']}. To bring them along: <code>{escape(row['how'])}</code>.</p>"
     yield "</header>"
+
+
+def _short_of(line: Mapping[str, Any]) -> str:
+    needed, there = (amount(line["resource"], line[key]) for key in ("needed", "there"))
+    return f"{escape(line['where'])} needs {needed} {line['resource']} and has {there}"
 
 
 def _sentence(found: Mapping[str, Any]) -> str:
@@ -80,17 +99,22 @@ def _tiles(forecast: Mapping[str, Any]) -> Iterator[str]:
     tiles = []
     if found:
         tiles += [
-            ("the old home ends", _short(found["deadline"]), f"{span(found['available_seconds'])} after the go"),
-            ("go by", _short(found["go_by"]), _over(found["go_by"], forecast) or "for nine chances in ten"),
+            (
+                "the old home ends",
+                _short(found["deadline"], forecast),
+                f"{lasting(found['available_seconds'])} after the go",
+            ),
+            ("go by", _short(found["go_by"], forecast), _over(found["go_by"], forecast) or "for nine chances in ten"),
             (
                 "even chance until",
-                _short(found["even_by"]),
+                _short(found["even_by"], forecast),
                 _over(found["even_by"], forecast) or "begun later, it is rather missed",
             ),
-            ("give up at", _short(found["give_up_at"]), "then choose what stays"),
+            ("give up at", _short(found["give_up_at"], forecast), "then choose what stays"),
         ]
         if found["line"]:
-            need = " / ".join(rated(found[key]) if found[key] else "none" for key in ("line_p50", "line_p90"))
+            rates = (rated(found[key]) if found[key] else "none" for key in ("line_p50", "line_p90"))
+            need = " / ".join(rate.replace(" ", "&nbsp;") for rate in rates)
             tiles.append(("line needed", need, f"even chance / nine in ten; there: {rated(found['line'])}"))
             hosts = " / ".join(str(found[key] or "none") for key in ("export_hosts_p50", "export_hosts_p90"))
             tiles.append(("export hosts needed", hosts, f"even chance / nine in ten; there: {found['export_hosts']}"))
@@ -103,8 +127,11 @@ def _tiles(forecast: Mapping[str, Any]) -> Iterator[str]:
     yield "</section>"
 
 
-def _short(text: str | None) -> str:
-    return f"{datetime.fromisoformat(text):%a %d %b %H:%M}" if text else "–"
+def _short(text: str | None, forecast: Mapping[str, Any]) -> str:
+    if text is None:
+        return "–"
+    at = datetime.fromisoformat(text)
+    return f"{at:%a} {day_and_hour(at, _year(forecast))}"
 
 
 def _over(moment_: str | None, forecast: Mapping[str, Any]) -> str:
@@ -118,12 +145,12 @@ def _finishes(forecast: Mapping[str, Any]) -> Iterator[str]:
         return
     longest = max(finish["p90_seconds"] for finish in forecast["finishes"]) * 1.02
     rows = [
-        (REACHED[f["what"]], f"{span(f['p50_seconds'])}<br>{_at(f['p50_at'])}",
-         f"{span(f['p90_seconds'])}<br>{_at(f['p90_at'])}", f["ground"], strip(f, longest))
+        (REACHED[f["what"]], f"{span(f['p50_seconds'])}<br>{_at(f['p50_at'], forecast)}",
+         f"{span(f['p90_seconds'])}<br>{_at(f['p90_at'], forecast)}", f["ground"], strip(f, longest, _year(forecast)))
         for f in forecast["finishes"]
     ]  # fmt: skip
     yield "<h2>When</h2>"
-    yield _table(("", "in half of all cases", "in nine of ten", "rests on", "from one in ten to nine in ten"), rows)
+    yield table(("", "in half of all cases", "in nine of ten", "rests on", "from one in ten to nine in ten"), rows)
 
 
 def _timeline(document: Mapping[str, Any]) -> Iterator[str]:
@@ -150,7 +177,7 @@ def _left(forecast: Mapping[str, Any]) -> Iterator[str]:
     if not found or not found["left_behind"]:
         return
     yield "<h2>What stays behind</h2><p>In half of all cases, by the order of the export:</p>"
-    yield _table(
+    yield table(
         ("order", ">objects", ">bytes", "what"),
         [
             (escape(o["order"]), f"{o['left_objects']:,}", sized(o["left_bytes"]), escape(o["loses"]))
@@ -158,7 +185,7 @@ def _left(forecast: Mapping[str, Any]) -> Iterator[str]:
         ],
     )
     yield "<p>As planned, by bucket and age:</p>"
-    yield _table(
+    yield table(
         ("bucket", "age", ">objects", ">bytes"),
         [(escape(r["bucket"]), escape(r["age"]), f"{r['objects']:,}", sized(r["bytes"])) for r in found["left_behind"]],
     )
@@ -166,11 +193,13 @@ def _left(forecast: Mapping[str, Any]) -> Iterator[str]:
 
 def _archived(forecast: Mapping[str, Any]) -> Iterator[str]:
     if forecast["archived"]:
-        yield "<h2>Must be asked for</h2><p>These lie in archive classes, and the plan leaves them there.</p>"
-        yield _table(
+        asked = all(row["asked_for"] for row in forecast["archived"])
+        what = "has them restored, waits for them, and fetches them" if asked else "leaves them there"
+        yield f"<h2>Must be asked for</h2><p>These lie in archive classes; the plan {what}.</p>"
+        yield table(
             ("bucket", "class", ">objects", ">bytes", "tier", "ask by"),
             [(escape(r["bucket"]), r["storage_class"], f"{r['objects']:,}", sized(r["bytes"]),
-              f"{r['tier']}, {r['hours']:g} h", _over(r["ask_by"], forecast) or _at(r["ask_by"]))
+              f"{r['tier']}, {lasting(r['hours'] * 3600)}", _over(r["ask_by"], forecast) or _at(r["ask_by"], forecast))
              for r in forecast["archived"]],
         )  # fmt: skip
 
@@ -180,9 +209,10 @@ def _room(forecast: Mapping[str, Any]) -> Iterator[str]:
     unknown = sum(line["verdict"] == "unknown" for line in forecast["room"])
     enough = sum(line["verdict"] == "pass" for line in forecast["room"])
     yield "<h2>Room</h2>"
-    yield f"<p>{enough} needs are met, {len(short)} are not, of {unknown} nobody said what is there.</p>"
+    verb = "is" if len(short) == 1 else "are"
+    yield f"<p>{enough} needs are met, {len(short)} {verb} not, of {unknown} nobody said what is there.</p>"
     if short:
-        yield _table(
+        yield table(
             ("where", ">hosts", "of", ">needed", ">there", "how reckoned"),
             [(escape(r["where"]), str(r["hosts"]), r["resource"], amount(r["resource"], r["needed"]),
               amount(r["resource"], r["there"]), escape(r["formula"])) for r in short],
@@ -192,7 +222,7 @@ def _room(forecast: Mapping[str, Any]) -> Iterator[str]:
 def _cost(forecast: Mapping[str, Any]) -> Iterator[str]:
     if forecast["cost"]:
         yield "<h2>The old provider's bill</h2>"
-        yield _table(
+        yield table(
             ("what", ">US$", "how reckoned", "rests on"),
             [(escape(r["what"]), "?" if r["usd"] is None else f"{r['usd']:,.2f}", escape(r["formula"]), r["ground"])
              for r in forecast["cost"]],
@@ -212,21 +242,10 @@ def _unknowable(document: Mapping[str, Any]) -> Iterator[str]:
         if found["unknowable"]:
             told.setdefault(step["kind"], found["unknowable"])
     yield "<h2>What cannot be known before it runs</h2>"
-    yield _table(("step", "what"), [(f"<code>{escape(kind)}</code>", escape(text)) for kind, text in told.items()])
+    yield table(("step", "what"), [(f"<code>{escape(kind)}</code>", escape(text)) for kind, text in told.items()])
 
 
 def _foot(document: Mapping[str, Any]) -> Iterator[str]:
     yield f"<footer><p>{len(document['steps'])} steps, plan <code>{document['digest'][:12]}</code>. "
     yield f"{escape(document['forecast']['method'])}; steps at once: {document['forecast']['lanes']}. "
     yield "Nothing was changed anywhere to make this page.</p></footer>"
-
-
-def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Cells are HTML already."""
-    sides = ["r" if column.startswith(">") else "l" for column in columns]
-    head = "".join(f'<th class="{side}">{c.lstrip(">")}</th>' for c, side in zip(columns, sides, strict=True))
-    body = "".join(
-        "<tr>" + "".join(f'<td class="{side}">{cell}</td>' for cell, side in zip(row, sides, strict=True)) + "</tr>"
-        for row in rows
-    )
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"

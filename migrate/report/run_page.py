@@ -3,14 +3,17 @@
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from html import escape
+from pathlib import Path
 from typing import Any
 
 from migrate.report.html import page, table
 from migrate.report.terminal import duration, size
 
+STYLE = Path(__file__).with_name("run_page.css")
 WIDTH, LEFT, RIGHT, ROW, TOP, BAR = 1180, 290, 90, 22, 34, 12
 TICKS = 8
 TICK_SECONDS = (1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 21600, 43200, 86400)
+PARTS_OF_AN_ERROR = {"what": "what", "where": "where", "expected": "expected", "hint": "do"}
 TONES = {"done": "took", "skipped": "took", "failed": "failed", "under way": "open"}
 OBJECT_COUNTS = ("listed", "verified", "skipped", "quarantined", "archived", "gone")
 
@@ -21,7 +24,7 @@ def run_page(report: Mapping[str, Any], name: str) -> str:
         *_head(report, name), *_tiles(report), *_timeline(report), *_steps(report), *_checks(report),
         *_objects(report), *_rewritten(report), *_foot(report),
     ]  # fmt: skip
-    return page(f"{name}: {_noun(report)} {report['run']}", "\n".join(body))
+    return page(f"{name}: {_noun(report)} {report['run']}", "\n".join(body), STYLE)
 
 
 def _noun(report: Mapping[str, Any]) -> str:
@@ -35,7 +38,7 @@ def _moment(text: str | None) -> str:
 def _head(report: Mapping[str, Any], name: str) -> Iterator[str]:
     tone = "good" if report["proved"] else "bad"
     noun = _noun(report).capitalize()
-    headline = f"{noun} {report['run']}: done, and proved" if report["proved"] else f"{noun} {report['run']}: not proved"
+    headline = f"{noun} {report['run']}: {'done, and proved' if report['proved'] else 'not proved'}"
     failed = [row["id"] for row in report["steps"] if row["outcome"] == "failed"]
     held = f" Held at {', '.join(f'<code>{escape(step)}</code>' for step in failed)}." if failed else ""
     yield f'<header class="{tone}"><p class="name">{escape(name)}, cloudexit {escape(report["command"])}, '
@@ -85,11 +88,11 @@ def _timeline(report: Mapping[str, Any]) -> Iterator[str]:
         yield f'<line x1="{x:.1f}" y1="{TOP - 10}" x2="{x:.1f}" y2="{height}" class="tick"/>'
         yield f'<text x="{x:.1f}" y="{TOP - 16}" class="tick-text dim">{duration(number * tick)}</text>'
     for number, (row, start, end) in enumerate(rows):
-        y, width = TOP + number * ROW, max(1.5, (end - start) * scale)
+        x, y, width = LEFT + start * scale, TOP + number * ROW, max(1.5, (end - start) * scale)
         yield f'<text x="{LEFT - 10}" y="{y + 13}" class="label">{escape(row["id"])}</text>'
-        yield f'<rect x="{LEFT + start * scale:.1f}" y="{y + 3}" width="{width:.1f}" height="{BAR}" rx="2"'
+        yield f'<rect x="{x:.1f}" y="{y + 3}" width="{width:.1f}" height="{BAR}" rx="2"'
         yield f' class="{TONES.get(row["outcome"], "open")}"><title>{escape(row["title"])}</title></rect>'
-        yield f'<text x="{LEFT + start * scale + width + 6:.1f}" y="{y + 13}" class="dim">{duration(row["seconds"])}</text>'
+        yield f'<text x="{x + width + 6:.1f}" y="{y + 13}" class="dim">{duration(row["seconds"])}</text>'
     yield "</svg></div>"
 
 
@@ -113,8 +116,7 @@ def _error(row: Mapping[str, Any]) -> str:
     error = row["detail"].get("error") if row["outcome"] == "failed" else None
     if not error:
         return ""
-    parts = [f"{word}: {escape(str(error[key]))}" for key, word in
-             (("what", "what"), ("where", "where"), ("expected", "expected"), ("hint", "do")) if error.get(key)]  # fmt: skip
+    parts = [f"{word}: {escape(str(error[key]))}" for key, word in PARTS_OF_AN_ERROR.items() if error.get(key)]
     return f'<br><span class="fault">{"<br>".join(parts)}</span>'
 
 
@@ -124,7 +126,9 @@ def _checks(report: Mapping[str, Any]) -> Iterator[str]:
     if not shown:
         return
     others = len(report["checks"]) - len(shown)
-    yield f"<h2>Checks</h2><p>{others:,} checks of other steps passed and are not shown.</p>"
+    yield "<h2>Checks</h2>"
+    if others:
+        yield f"<p>Not shown: {others:,} checks of other steps, which passed.</p>"
     yield table(
         ("verdict", "step", "host", "check", "found"),
         [

@@ -1,7 +1,7 @@
 """Where a run is, read from the journal by any process."""
 
 import fcntl
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -9,9 +9,15 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
-from migrate.journal import Event, Journal
+from migrate.errors import UsageProblem
+from migrate.forecast.moments import after
+from migrate.forecast.remaining import Standing, remaining
+from migrate.journal import Event, Journal, Run
+from migrate.plan import Plan
 from migrate.report.document import run_report
-from migrate.report.terminal import MARKS, duration, size
+from migrate.report.layout import say
+from migrate.report.plan_words import REACHED
+from migrate.report.terminal import MARKS, duration, show_step, size
 
 WORDS = {"waiting": "·", "under way": "[yellow]▸[/]"}
 
@@ -21,10 +27,11 @@ def run_status(journal_path: Path, lock: Path) -> dict[str, Any]:
     journal = Journal(journal_path, read_only=True)
     run = journal.last_run()
     if run is None:
-        return {"run": None, "under_way": False, "steps": []}
+        return {"run": None, "under_way": False, "left": {}, "steps": []}
     report = run_report(journal, run)
     progress = {r.step: dict(r.detail) for r in journal.records(run) if r.event is Event.PROGRESS}
     journal.close()
+    now = datetime.now(UTC)
     steps = [
         {
             **{key: row[key] for key in ("id", "phase", "outcome", "seconds", "started_at", "title")},
@@ -41,8 +48,35 @@ def run_status(journal_path: Path, lock: Path) -> dict[str, Any]:
         "started_at": report["started_at"],
         "done": sum(row["outcome"] in ("done", "skipped") for row in steps),
         "total": len(steps),
+        "left": _left(run, steps, now),
         "steps": steps,
     }
+
+
+def _left(run: Run, steps: Sequence[Mapping[str, Any]], now: datetime) -> dict[str, Any]:
+    """`out`, `up` and `proved`, where not reached: when they will be; nothing where the plan is of another format."""
+    try:
+        plan = Plan.from_document(run.plan, f"run {run.id}")
+    except UsageProblem:
+        return {}
+    found = remaining(plan, {row["id"]: _standing(row, now) for row in steps})
+    return {
+        what: {
+            **{f"p{share}_seconds": round(one.spread.at(share / 100), 1) for share in (50, 90)},
+            **{f"p{share}_at": after(now, one.spread.at(share / 100)).isoformat() for share in (50, 90)},
+            "untold": list(one.untold),
+        }
+        for what, one in found.items()
+    }
+
+
+def _standing(row: Mapping[str, Any], now: datetime) -> Standing:
+    if row["outcome"] in ("done", "skipped"):
+        return Standing(done=True)
+    if row["outcome"] != "under way":
+        return Standing()
+    elapsed = (now - datetime.fromisoformat(row["started_at"])).total_seconds()
+    return Standing(elapsed_seconds=elapsed, seconds_left=row["progress"].get("seconds_left"))
 
 
 def is_held(lock: Path) -> bool:
@@ -58,17 +92,45 @@ def is_held(lock: Path) -> bool:
         return False
 
 
-def show_status(console: Console, status: Mapping[str, Any]) -> None:
+def show_status(console: Console, status: Mapping[str, Any], *, verbose: bool = False) -> None:
+    """The last run's steps; with `verbose` also what each does, and when it began."""
     state = "goes on" if status["under_way"] else status.get("outcome", "")
-    console.print(
-        f"run {status['run']} ({status.get('command')}): {status.get('done')} of {status.get('total')} steps, {state}",
-        highlight=False,
-    )
+    say(console, f"run {status['run']} ({status.get('command')}): {status.get('done')} of {status.get('total')} steps,"
+                 f" {state}")  # fmt: skip
+    _show_left(console, status)
     for row in status["steps"]:
         mark = MARKS.get(row["outcome"], WORDS.get(row["outcome"], "·"))
         time = duration(row["seconds"]) if row["outcome"] != "under way" else _since(row["started_at"])
-        note = row["error"] or _progress(row["progress"])
-        console.print(f"{mark} {row['id']:<30} {time:>11}  {escape(note)}", highlight=False, soft_wrap=True)
+        show_step(console, mark, row["id"], time, escape(_first_line(row["error"]) or _progress(row["progress"])))
+        if verbose:
+            began = f"; began {row['started_at']}" if row["started_at"] else ""
+            say(console, f"[dim]{escape(row['title'])}{began}[/]", indent=4)
+
+
+def _first_line(error: str) -> str:
+    """Of an error that tells of several places, the first; the report has them all."""
+    first, *more = error.splitlines() or [""]
+    return f"{first} …" if more else first
+
+
+def _show_left(console: Console, status: Mapping[str, Any]) -> None:
+    """Of a run that goes on when each thing will be reached, or how long at least it takes; of another how much is left
+    when it goes on."""
+    for what, left in status["left"].items():
+        is_told = status["under_way"] and not left["untold"]
+        at = f": {clock(left['p50_at'])}, nine in ten by {clock(left['p90_at'])}" if is_told else ""
+        say(console, f"{REACHED[what]}: {_how_long(left)}{at}", indent=2)
+
+
+def _how_long(left: Mapping[str, Any]) -> str:
+    if not left["untold"]:
+        return f"{duration(left['p50_seconds'])} left"
+    steps = f"of {len(left['untold'])} of the steps before it the time is not known"
+    return f"at least {duration(left['p50_seconds'])} left; {steps}" if left["p50_seconds"] >= 1 else steps
+
+
+def clock(moment: str) -> str:
+    return f"{datetime.fromisoformat(moment):%a %H:%M %Z}"
 
 
 def _since(moment: str) -> str:

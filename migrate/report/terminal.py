@@ -5,11 +5,10 @@ from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
-from rich.text import Text
 
 from migrate.journal import Event
 from migrate.plan import Step
+from migrate.report.layout import Column, say, show_table
 
 MARKS = {
     "done": "[green]✓[/]",
@@ -19,8 +18,27 @@ MARKS = {
     "fail": "[red]✗[/]",
     "unknown": "[yellow]?[/]",
 }
+STEPS = (
+    Column(""), Column("step", name=True), Column("time", right=True),
+    Column("tries", right=True, gives_way=1, label="tries"), Column("what", words=True, gives_way=2),
+)  # fmt: skip
+CHECKS = (
+    Column(""), Column("step", gives_way=2), Column("host", gives_way=1), Column("check", name=True),
+    Column("found", words=True, gives_way=3),
+)  # fmt: skip
+COUNTS = {"listed": 0, "verified": 0, "skipped": 4, "quarantined": 1, "archived": 2, "gone": 3}
+"""Counts of a bucket's objects -> which gives way first where the page is narrow."""
+OBJECTS = (
+    Column("bucket", name=True),
+    *(
+        Column(count, right=True, gives_way=place, label=count)
+        for count, place in zip(COUNTS, (0, 0, 4, 1, 2, 3), strict=True)
+    ),
+    Column("bytes", right=True),
+)
 FACTS_SHOWN = 5
 LONGEST_FACT = 40
+LONGEST_DETAIL = 100
 UNSHOWN = {"seconds", "complete", "passed", "of", "dry_run", "cross_checked", "marker", "sha256"}
 
 
@@ -51,17 +69,20 @@ def show_event(
     if event in (Event.STARTED, Event.PROGRESS):
         if verbose:
             note = detail.get("note") or ("…" if event is Event.STARTED else _facts(detail))
-            console.print(f"  [dim]{step.id} {escape(str(note))}[/]")
+            say(console, f"[dim]{step.id} {escape(str(note))}[/]", indent=2)
         return
     word = {Event.SKIPPED: "already there, verified", Event.FAILED: "[red]held[/]"}.get(event, "")
     facts = "" if event is Event.FAILED else escape(_facts(detail))
     line = "  ".join(part for part in (word, facts) if part)
-    console.print(
-        f"{MARKS.get(event, '·')} {step.id:<30} {duration(seconds):>11}  {line}", highlight=False, soft_wrap=True
-    )
+    show_step(console, MARKS.get(event, "·"), step.id, duration(seconds), line)
     for check in detail.get("checks", []):
         if verbose or check["verdict"] != "pass":
             show_check(console, check)
+
+
+def show_step(console: Console, mark: str, name: str, time: str, note: str) -> None:
+    """A step on one line, or, where the console is narrow, on one that hangs."""
+    say(console, f"{mark} {name:<30} {time:>11}  {note}", hang=4)
 
 
 def _facts(detail: Mapping[str, Any]) -> str:
@@ -93,10 +114,9 @@ def _value(key: str, value: object) -> str:
 def show_check(console: Console, check: Mapping[str, Any]) -> None:
     """One check with its verdict, and what to do where it did not pass."""
     where = f"{check['host']}: " if check["host"] else ""
-    text = escape(f"{where}{check['name']} {check['detail']}")
-    console.print(f"    {MARKS[check['verdict']]} {text}", highlight=False, soft_wrap=True)
+    say(console, f"{MARKS[check['verdict']]} {escape(where + check['name'])} {escape(check['detail'])}", indent=4)
     if check["verdict"] != "pass" and check["hint"]:
-        console.print(f"      do: {escape(check['hint'])}", highlight=False, soft_wrap=True)
+        say(console, f"do: {escape(check['hint'])}", indent=6)
 
 
 def show_report(console: Console, report: Mapping[str, Any], *, verbose: bool = False) -> None:
@@ -109,80 +129,65 @@ def show_report(console: Console, report: Mapping[str, Any], *, verbose: bool = 
     _show_rewritten(console, report)
     _show_recovery(console, report)
     verdict = "[bold green]proved[/]" if report["proved"] else "[bold red]not proved[/]"
-    console.print(f"outcome: {report['outcome']}, {verdict}", highlight=False)
-
-
-def _table(*columns: str) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        table.add_column(column.lstrip(">"), justify="right" if column.startswith(">") else "left", overflow="fold")
-    return table
+    say(console, f"outcome: {report['outcome']}, {verdict}")
 
 
 def _show_steps(console: Console, report: Mapping[str, Any]) -> None:
-    table = _table("", "step", ">time", ">tries", "what")
-    for row in report["steps"]:
-        table.add_row(
-            MARKS.get(row["outcome"], "·"), row["id"], duration(row["seconds"]), str(row["attempts"]), row["title"]
-        )
-    console.print(table)
+    show_table(console, STEPS, [
+        (MARKS.get(row["outcome"], "·"), escape(row["id"]), duration(row["seconds"]), str(row["attempts"]),
+         escape(row["title"]))
+        for row in report["steps"]
+    ])  # fmt: skip
 
 
 def _show_checks(console: Console, report: Mapping[str, Any], *, verbose: bool) -> None:
     checks = report["checks"]
     counts = {word: sum(check["verdict"] == word for check in checks) for word in ("pass", "fail", "unknown")}
-    console.print()
-    console.print(
-        f"[bold]checks[/]  {len(checks)}: {counts['pass']} pass, {counts['fail']} fail, {counts['unknown']} unknown",
-        highlight=False,
-    )
-    table = _table("", "step", "host", "check", "found")
-    for check in checks:
-        if verbose or check["verdict"] != "pass" or check["step"].startswith("prove."):
-            table.add_row(
-                MARKS[check["verdict"]], check["step"], check["host"], check["name"], Text(check["detail"][:100])
-            )
-    console.print(table)
+    told = ", ".join(f"{count} {word}" for word, count in counts.items())
+    say(console, f"\n[bold]checks[/]  {len(checks)}: {told}")
+    shown = [c for c in checks if verbose or c["verdict"] != "pass" or c["step"].startswith("prove.")]
+    if shown:
+        show_table(console, CHECKS, [
+            (MARKS[c["verdict"]], escape(c["step"]), escape(c["host"]), escape(c["name"]), escape(_found(c)))
+            for c in shown
+        ])  # fmt: skip
+
+
+def _found(check: Mapping[str, Any]) -> str:
+    """What a check found: of one that passed, the beginning."""
+    detail: str = check["detail"]
+    return detail[:LONGEST_DETAIL] if check["verdict"] == "pass" else detail
 
 
 def _show_objects(console: Console, report: Mapping[str, Any]) -> None:
-    if not report["objects"]:
-        return
-    table = _table("bucket", ">listed", ">verified", ">skipped", ">quarantined", ">archived", ">gone", ">bytes")
-    for bucket, counts in report["objects"].items():
-        numbers = [str(counts.get(k, 0)) for k in ("listed", "verified", "skipped", "quarantined", "archived", "gone")]
-        table.add_row(bucket, *numbers, size(counts.get("bytes", 0)))
-    console.print()
-    console.print(table)
+    if report["objects"]:
+        console.print()
+        show_table(console, OBJECTS, [
+            (escape(bucket), *(str(counts.get(name, 0)) for name in COUNTS), size(counts.get("bytes", 0)))
+            for bucket, counts in report["objects"].items()
+        ])  # fmt: skip
 
 
 def _show_rewritten(console: Console, report: Mapping[str, Any]) -> None:
     for database, detail in report["rewritten"].items():
-        console.print(f"\n[bold]addresses rewritten[/] in {database}: {detail.get('values', 0):,}", highlight=False)
+        say(console, f"\n[bold]addresses rewritten[/] in {escape(database)}: {detail.get('values', 0):,}")
         for column, count in sorted(detail.get("rewritten", {}).items()):
-            console.print(f"  {column}: {count:,}", highlight=False)
+            say(console, f"{escape(column)}: {count:,}", indent=2)
 
 
 def _show_recovery(console: Console, report: Mapping[str, Any]) -> None:
-    rto = report["rto"]
-    console.print(
-        f"\n[bold]RTO[/]  basic service {duration(rto['basic_seconds'])}, "
-        f"queues drained {duration(rto['drained_seconds'])}",
-        highlight=False,
-    )
+    basic, drained = (duration(report["rto"][key]) for key in ("basic_seconds", "drained_seconds"))
+    say(console, f"\n[bold]RTO[/]  basic service {basic}, queues drained {drained}")
     for database, detail in report["rpo"].items():
-        _show_lag(console, database, detail.get("lag"))
+        _show_lag(console, escape(database), detail.get("lag"))
 
 
 def _show_lag(console: Console, database: str, lag: Mapping[str, Any] | None) -> None:
     if lag is None:
-        console.print(f"[bold]RPO[/]  {database}: unknown, the old home could not be asked", highlight=False)
+        say(console, f"[bold]RPO[/]  {database}: unknown, the old home could not be asked")
         return
     newest = f"newest write missing {lag['newest_missing']}" if lag["newest_missing"] else "no newer write is missing"
-    console.print(
-        f"[bold]RPO[/]  {database}: {lag['rows_missing']:,} rows over {duration(lag['seconds'])}; {newest}",
-        highlight=False,
-    )
+    say(console, f"[bold]RPO[/]  {database}: {lag['rows_missing']:,} rows over {duration(lag['seconds'])}; {newest}")
     for table in lag["tables"]:
         if table["rows_missing"]:
-            console.print(f"  {table['table']}: {table['rows_missing']:,} rows", highlight=False)
+            say(console, f"{escape(table['table'])}: {table['rows_missing']:,} rows", indent=2)

@@ -7,7 +7,10 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+import typer
+from typer.core import TyperGroup
 
+from migrate.cli import command_line
 from migrate.cli.state import StateFolder
 from migrate.inventory import read_inventory
 from migrate.journal import Journal
@@ -134,6 +137,10 @@ def test_a_failed_run_can_be_looked_at_again(stack: Path) -> None:
     report = cloudexit("report", "--stack", stack, "--json")
     assert json.loads(report.stdout)["proved"] is False
     assert report.returncode == 3
+    page = stack.with_name("report.html")
+    assert cloudexit("report", "--stack", stack, "--html", page).returncode == 3
+    assert "Run 1: not proved" in page.read_text()
+    assert cloudexit("report", "--stack", stack, "--html", stack.parent).returncode == 2
 
 
 def test_what_is_no_operators_error_is_a_bug_with_its_traceback_in_a_file(stack: Path) -> None:
@@ -195,3 +202,41 @@ def test_init_writes_a_manifest_and_an_inventory_that_fit(tmp_path: Path, monkey
     again = cloudexit("init", tmp_path / "mine")
     assert again.returncode == 2
     assert "stands there already" in again.stderr
+
+
+def commands(group: TyperGroup, prefix: str = "") -> dict[str, set[str]]:
+    """Name of each command -> its options."""
+    found: dict[str, set[str]] = {}
+    for name, command in group.commands.items():
+        if isinstance(command, TyperGroup):
+            found |= commands(command, f"{name} ")
+        else:
+            found[prefix + name] = {option for parameter in command.params for option in parameter.opts}
+    return found
+
+
+def test_every_command_knows_verbose_and_quiet() -> None:
+    group = typer.main.get_command(command_line())
+    assert isinstance(group, TyperGroup)
+    found = commands(group)
+    assert len(found) >= 20
+    assert {name for name, options in found.items() if not {"-v", "-q"} <= options} == {"lab ssh"}
+
+
+def test_quiet_leaves_only_the_result(stack: Path, tmp_path: Path) -> None:
+    said = cloudexit("plan", stack, "--out", tmp_path / "plan.json")
+    done = cloudexit("plan", stack, "--out", tmp_path / "plan.json", "-q")
+    assert "kept: " in said.stderr
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "restore.database.plaza.load" in done.stdout
+
+
+def test_verbose_adds_detail_to_status_and_report(stack: Path) -> None:
+    cloudexit("provision", stack)
+    status = [cloudexit("status", stack, *words).stdout for words in ((), ("-v",), ("-q",))]
+    assert "began 20" in status[1]
+    assert "began 20" not in status[0]
+    assert status[2] == status[0]
+    report = [cloudexit("report", "--stack", stack, *words) for words in ((), ("-q",))]
+    assert [done.stderr for done in report] == ["", ""]
+    assert report[0].stdout == report[1].stdout

@@ -63,6 +63,10 @@ def test_export_ls_verify_in_their_documents(server: FaultyServer, tmp_path: Pat
     listing = cloudexit("export-ls", tmp_path / "d", "--json")
     objects = {found["key"]: found for found in json.loads(listing.stdout)["objects"]}
     assert len(objects) == 6
+    plain, told = (cloudexit("export-ls", tmp_path / "d", *words).stdout.splitlines() for words in ((), ("-v",)))
+    assert [line.count("\t") for line in plain] == [5] * 6
+    assert [line.count("\t") for line in told] == [8] * 6
+    assert sum("image/jpeg" in line for line in told) == 5
     odd = objects["new\nline"]
     assert (odd["metadata"], odd["tags"], odd["state"]) == ({"author": "mia"}, {"team": "blue"}, "verified")
     assert (tmp_path / "d" / odd["path"]).read_bytes() == b"odd"

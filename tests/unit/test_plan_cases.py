@@ -10,7 +10,8 @@ import yaml
 from migrate.check import Verdict
 from migrate.figures import rated, rated_up, sized
 from migrate.forecast.result import Forecast, RoomLine
-from migrate.report.plan_view import amount, span
+from migrate.report.plan_needs import amount
+from migrate.report.plan_words import span
 from tests.plan_cases import PLANS, Case, read_case
 
 CASES = [path for path in sorted(PLANS.glob("*.yaml")) if "expect" in yaml.safe_load(path.read_text())]

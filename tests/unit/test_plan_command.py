@@ -124,12 +124,32 @@ def test_facts_that_are_not_there_are_exit_2(stack: Path) -> None:
     assert cloudexit("plan", stack, "--facts", "nowhere.yaml").returncode == 2
 
 
-def test_too_little_disk_is_exit_3_and_says_where(stack: Path) -> None:
-    hosts = stack.parent / "inventory" / "hosts.yml"
-    hosts.write_text(HOSTS.replace("ansible_port: 1", "ansible_port: 1, cloudexit_disk: 1GB", 1))
-    done = cloudexit("plan", stack, "--facts", facts_of(stack))
+NARROW = ("ansible_port: 1", "ansible_port: 1, cloudexit_disk: 1GB")
+MISSED_HINT, UNKNOWN_HINT, SHORT_HINT = "would make the deadline", "--probe", "give the hosts more room"
+
+
+@pytest.mark.parametrize(
+    ("narrow", "words", "hints"),
+    [
+        (True, ["--facts"], {SHORT_HINT}),
+        (False, ["--facts", "--deadline", "1s"], {MISSED_HINT}),
+        (False, ["--deadline", "30h"], {UNKNOWN_HINT}),
+        (True, ["--facts", "--deadline", "1s"], {MISSED_HINT, SHORT_HINT}),
+        (True, ["--facts", "--deadline", "30h"], {SHORT_HINT}),
+    ],
+    ids=["room", "missed", "unknown", "missed and room", "met and room"],
+)
+def test_the_hint_follows_from_what_holds(stack: Path, narrow: bool, words: list[str], hints: set[str]) -> None:
+    if narrow:
+        (stack.parent / "inventory" / "hosts.yml").write_text(HOSTS.replace(*NARROW, 1))
+    filled = [word for one in words for word in ((one, facts_of(stack)) if one == "--facts" else (one,))]
+    done = cloudexit("plan", stack, *filled)
     assert done.returncode == 3
-    assert "too little disk" in done.stderr
+    hint = done.stderr.split("  do: ", 1)[1]
+    assert {text for text in (MISSED_HINT, UNKNOWN_HINT, SHORT_HINT) if text in hint} == hints
+    assert ("too little disk" in done.stderr) is narrow
+    if narrow:
+        assert re.search(r"needs [\d.]+ GB disk and has 1.0 GB", hint)
 
 
 def test_the_document_is_what_its_schema_says(stack: Path) -> None:
@@ -206,6 +226,26 @@ def test_the_page_is_self_contained(stack: Path) -> None:
     assert all(step_id in text for step_id in ("export.plaza-media", "prove.drift"))
 
 
+def test_the_page_of_a_plan_that_is_in_time_and_has_no_room_is_not_green(stack: Path) -> None:
+    (stack.parent / "inventory" / "hosts.yml").write_text(HOSTS.replace(*NARROW, 1))
+    page = stack.with_name("plan.html")
+    done = cloudexit("plan", stack, "--facts", facts_of(stack), "--deadline", "30h", "--html", page)
+    assert done.returncode == 3
+    assert re.search('<header class="bad">.*<h1>The new home has too little room.</h1>', page.read_text(), re.S)
+    assert re.search(r"<header.*needs [\d.]+ GB disk and has 1.0 GB.*</header>", page.read_text(), re.S)
+
+
+def test_a_deadline_of_another_year_shows_its_year_everywhere(stack: Path) -> None:
+    page = stack.with_name("plan.html")
+    year = datetime.now(UTC).year + 2
+    words = ("--facts", facts_of(stack), "--deadline", f"{year}-06-01T12:00:00+00:00")
+    done = cloudexit("plan", stack, *words, "--html", page)
+    assert done.returncode == 0, done.stderr
+    assert re.search(rf"deadline  \w+ 01 Jun {year} 12:00 UTC", done.stdout)
+    assert f"01 Jun {year} 12:00</p>" in page.read_text()
+    assert re.search(rf"latest begin.*\n(.*\n)*.*\d\d \w+ {year} \d\d:\d\d", done.stdout)
+
+
 def test_names_of_others_do_not_become_markup(stack: Path) -> None:
     folder = stack.parent / "<b>"
     folder.mkdir()
@@ -235,3 +275,29 @@ def test_a_browser_draws_the_page(tmp_path: Path) -> None:
     assert picture.stat().st_size > 50_000
     assert "the old home ends" in dumped
     assert dumped.count('class="bar') > 10
+
+
+SCROLLBAR = 30
+FRAME = """<!doctype html><iframe id="page" src="plan.html" style="width:{width}px;height:800px;border:0"></iframe>
+<script>onload = () => {{
+  const root = document.getElementById("page").contentDocument.documentElement;
+  document.title = root.scrollWidth + " in " + root.clientWidth;
+}}</script>"""
+
+
+@pytest.mark.skipif(not shutil.which("chromium"), reason="chromium is not installed: apt-get install chromium")
+@pytest.mark.parametrize("width", [390, 760, 1280])
+def test_the_page_is_no_wider_than_what_shows_it(tmp_path: Path, width: int) -> None:
+    fleet = CHECKOUT / "examples" / "fleet"
+    cloudexit("plan", fleet / "stack.yaml", "-i", fleet / "inventory", "--facts", fleet / "facts.yaml",
+              "--deadline", "30h", "--html", tmp_path / "plan.html")  # fmt: skip
+    frame = tmp_path / "frame.html"
+    frame.write_text(FRAME.format(width=width))
+    dumped = subprocess.run(
+        ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync",
+         "--allow-file-access-from-files", f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", frame.as_uri()],
+        capture_output=True, text=True, timeout=120, check=True,
+    ).stdout  # fmt: skip
+    found = re.search(r"<title>(\d+) in (\d+)</title>", dumped)
+    assert found and found[1] == found[2]
+    assert 0 <= width - int(found[2]) < SCROLLBAR

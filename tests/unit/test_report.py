@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from migrate.figures import Estimate, Ground, Limit
 from migrate.journal import Event, Journal, Run
 from migrate.plan import Effect, Phase, Plan, Step
 from migrate.report.document import run_report
 from migrate.report.plan_view import show_forecast
+from migrate.report.run_page import run_page
 from migrate.report.status import is_held, run_status, show_status
 from migrate.report.terminal import duration, show_report, size
 from tests.plan_cases import PLANS, read_case
@@ -138,6 +140,57 @@ def test_status_shows_progress_of_what_is_under_way(journal: Journal, tmp_path: 
     page = io.StringIO()
     show_status(Console(file=page, width=140), status)
     assert "500 of 2,000 objects, 5.0 MB, 1.0 MB/s, 15.0 s left" in page.getvalue()
+
+
+def test_status_says_when_what_is_left_is_reached(journal: Journal, tmp_path: Path) -> None:
+    estimate = Estimate(((Limit("a", 600.0, 1.0, Ground.KNOWN, "a drill", "600 s"),),))
+    plan = Plan("s", "i", (STEPS[0], *(replace(step, estimate=estimate) for step in STEPS[1:])))
+    run = journal.begin_or_resume("run", plan.digest, plan.as_document())
+    do(journal, run, "preflight.hosts")
+    journal.write(run, "export.media", Event.STARTED, {})
+    journal.write(run, "export.media", Event.PROGRESS, {"listed": 2000, "seconds_left": 1200.0})
+    left = run_status(tmp_path / "journal.sqlite", tmp_path / "lock")["left"]
+    assert {what: round(one["p50_seconds"], -2) for what, one in left.items()} == {
+        "out": 1200, "up": 1800, "proved": 2400
+    }  # fmt: skip
+    assert all(one["untold"] == [] for one in left.values())
+    page = io.StringIO()
+    show_status(Console(file=page, width=140), run_status(tmp_path / "journal.sqlite", tmp_path / "lock"))
+    assert "data out of the old home: 20 min 00 s left" in page.getvalue()
+
+
+def test_status_of_steps_of_unknown_time_says_at_least(journal: Journal, tmp_path: Path) -> None:
+    run = begin(journal)
+    do(journal, run, "preflight.hosts")
+    page = io.StringIO()
+    show_status(Console(file=page, width=140), run_status(tmp_path / "journal.sqlite", tmp_path / "lock"))
+    assert "every service runs: of 2 of the steps before it the time is not known" in page.getvalue()
+
+
+def test_status_of_a_run_that_is_done_has_nothing_left(journal: Journal, tmp_path: Path) -> None:
+    run = begin(journal)
+    for step in STEPS:
+        do(journal, run, step.id)
+    assert run_status(tmp_path / "journal.sqlite", tmp_path / "lock")["left"] == {}
+
+
+def test_the_page_of_a_run_shows_steps_predictions_and_faults(journal: Journal) -> None:
+    estimate = Estimate(((Limit("a", 600.0, 1.0, Ground.KNOWN, "a drill", "600 s"),),))
+    plan = Plan("s", "i", tuple(replace(step, estimate=estimate, title=f"<b>{step.id}</b>") for step in STEPS))
+    run = journal.begin_or_resume("run", plan.digest, plan.as_document())
+    do(journal, run, "preflight.hosts")
+    check = {"name": "<i>", "verdict": "fail", "detail": "<script>", "hint": "", "host": "one", "severity": "gate"}
+    do(journal, run, "export.media", Event.FAILED, error={"what": "a <fault>", "hint": "mend it"}, checks=[check])
+    journal.end(run, "held")
+    page = run_page(run_report(journal, journal.run(run.id)), "plaza")
+    assert "Run 1: not proved" in page
+    assert "Held at <code>export.media</code>" in page
+    assert "10 min 00 s" in page
+    assert "what: a &lt;fault&gt;<br>do: mend it" in page
+    assert "&lt;b&gt;start.web&lt;/b&gt;" in page
+    assert "&lt;script&gt;" in page
+    assert "<script" not in page
+    assert "http" not in page.replace("http://www.w3.org", "")
 
 
 def test_a_lock_that_nobody_holds_is_not_held(tmp_path: Path) -> None:
