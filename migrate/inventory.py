@@ -9,7 +9,7 @@ from typing import Any
 
 from migrate.documents import Document, FieldPath, read_yaml
 from migrate.errors import DocumentProblems, UsageProblem
-from migrate.figures import parse_size
+from migrate.figures import MOST_BYTES, parse_size
 from migrate.hostranges import FIRST_ADDRESS, address_of, expand, is_range
 from migrate.plan import digest_of
 from migrate.stack import Stack
@@ -105,6 +105,7 @@ def read_inventory(path: Path) -> Inventory:
         raise document.problem((), "no group `all`", expected="an Ansible inventory in YAML: all: {hosts, children}")
     reader = _Reader(document)
     reader.read_group(("all",), content["all"], (), {})
+    reader.settle()
     if reader.problems:
         raise DocumentProblems(reader.problems)
     if not reader.hosts:
@@ -141,13 +142,18 @@ def _misfits(needed: list[str], inventory: Inventory) -> Iterator[UsageProblem]:
                 expected=f"one of: {', '.join(needed)}",
                 hint="add it to a group, or take it out",
             )
-        first = holders.setdefault(host.address, host.name)
+        first = holders.setdefault(_one_spelling(host.address), host.name)
         if first != host.name:
             yield UsageProblem(
                 f"the hosts {first!r} and {host.name!r} have one address: {host.address}",
                 where=inventory.where_of_host(host.name, "ansible_host"),
                 expected="an address of its own for each host; one host may be in several groups",
             )
+
+
+def _one_spelling(address: str) -> str:
+    """2001:db8::1 and 2001:DB8:0::1 are one machine."""
+    return str(ipaddress.ip_address(address)) if _is_address(address) else address
 
 
 def require_files(inventory: Inventory) -> None:
@@ -163,19 +169,29 @@ def require_files(inventory: Inventory) -> None:
         raise DocumentProblems(list(problems.values()))
 
 
+Given = dict[str, tuple[FieldPath, Any]]
+"""Variable -> the group that gives it, and its value."""
+
+
+def _is_below(group: FieldPath, other: FieldPath) -> bool:
+    """Whether a group is `other` or stands below it."""
+    return group[: len(other)] == other
+
+
 class _Reader:
     """Collects hosts, their groups and their variables while it walks the groups."""
 
     def __init__(self, document: Document) -> None:
         self.document = document
         self.hosts: dict[str, dict[str, Any]] = {}
+        """Host -> its variables, once all groups are read: those of its groups, and its own, which win."""
+        self.of_groups: dict[str, Given] = {}
+        self.disputed: dict[tuple[str, str], tuple[FieldPath, FieldPath]] = {}
         self.fields: dict[str, FieldPath] = {}
         self.groups: dict[str, list[str]] = {}
         self.problems: list[UsageProblem] = []
 
-    def read_group(
-        self, where: FieldPath, group: object, parents: tuple[str, ...], inherited: Mapping[str, Any]
-    ) -> None:
+    def read_group(self, where: FieldPath, group: object, parents: tuple[str, ...], inherited: Given) -> None:
         if group is None:
             return
         if not isinstance(group, dict):
@@ -185,7 +201,7 @@ class _Reader:
             self.problems.append(
                 self.document.problem((*where, key), "unknown key", expected="hosts, children or vars")
             )
-        variables = {**inherited, **self._mapping(where, group, "vars")}
+        variables = {**inherited, **{n: (where, value) for n, value in self._mapping(where, group, "vars").items()}}
         names = (*parents, str(where[-1]))
         for name, own in self._mapping(where, group, "hosts").items():
             field_path = (*where, "hosts", name)
@@ -193,7 +209,7 @@ class _Reader:
                 self.problems.append(self.document.problem(field_path, "not a host", expected="its variables"))
                 continue
             for position, host in enumerate(self._names(field_path, str(name))):
-                self._add_host(field_path, host, {**variables, **self._address(field_path, own, position)}, own or {})
+                self._add_host(field_path, host, variables, {**self._address(field_path, own, position), **(own or {})})
                 self.groups.setdefault(host, []).extend(names)
         for name, child in self._mapping(where, group, "children").items():
             self.read_group((*where, "children", name), child, names, variables)
@@ -217,11 +233,32 @@ class _Reader:
                 )
             return {}
 
-    def _add_host(self, where: FieldPath, host: str, inherited: Mapping[str, Any], own: Mapping[str, Any]) -> None:
-        known = self.hosts.setdefault(host, {})
-        known.update({**inherited, **known, **own})
+    def _add_host(self, where: FieldPath, host: str, inherited: "Given", own: Mapping[str, Any]) -> None:
+        self.hosts.setdefault(host, {}).update(own)
+        known = self.of_groups.setdefault(host, {})
+        for name, (group, value) in inherited.items():
+            before = known.get(name)
+            if before is None or _is_below(group, before[0]):
+                known[name] = (group, value)
+            elif before[1] != value and not _is_below(before[0], group):
+                self.disputed.setdefault((host, name), (before[0], group))
         if own or host not in self.fields:
             self.fields[host] = where
+
+    def settle(self) -> None:
+        """Gives each host what its groups say. Of two groups of which none is in the other Ansible takes the one whose
+        name is later in the alphabet: a value that hangs on that is a trap, and is refused."""
+        for (host, name), (one, other) in self.disputed.items():
+            if name not in self.hosts[host]:
+                self.problems.append(
+                    self.document.problem(
+                        (*other, "vars", name), f"the groups {one[-1]!r} and {other[-1]!r} give {host!r} two values",
+                        expected="one value", hint=f"say {name} at the host itself",
+                    )
+                )  # fmt: skip
+        for host, own in self.hosts.items():
+            given = {name: value for name, (_, value) in self.of_groups[host].items()}
+            self.hosts[host] = {**given, **own}
 
     def _mapping(self, where: FieldPath, group: Mapping[str, Any], key: str) -> Mapping[str, Any]:
         value = group.get(key)
@@ -282,7 +319,7 @@ def _is_amount(value: object) -> bool:
         parsed = parse_size(value)
     except ValueError:
         return False
-    return isinstance(parsed, int | float) and not isinstance(parsed, bool) and parsed >= 0
+    return isinstance(parsed, int | float) and not isinstance(parsed, bool) and 0 <= parsed <= MOST_BYTES
 
 
 def _path(variables: Mapping[str, Any], key: str, folder: Path) -> Path | None:
