@@ -76,7 +76,8 @@ class BucketFacts(Observed):
     fetch: FetchFacts | None = None
     """What a probe of it gave; `line` wins over it where that was measured."""
     versions: Amount | None = None
-    """Versions that are not current; needed where the manifest says `versions: true`, and to say what stays."""
+    """Versions that are not current; needed where the manifest says `versions: true`, and to say what stays.
+    All are taken for readable at once: of versions that a lifecycle rule has archived the plan knows nothing."""
 
 
 class DatabaseFacts(Observed):
@@ -177,6 +178,7 @@ def read_facts(path: Path, stack: Stack) -> Facts:
     document = read_yaml(path, FACTS_HINT)
     facts = validate(document, Facts)
     problems = [*_unknown_names(document, facts, stack), *_impossible(document, facts)]
+    problems += [] if problems else _misplaced(document, facts, stack)
     if problems:
         raise DocumentProblems(problems)
     return facts
@@ -221,6 +223,42 @@ def _impossible(document: Document, facts: Facts) -> Iterator[UsageProblem]:
         days = [age.older_than_days for age in bucket.ages]
         if days != sorted(set(days)):
             yield document.problem((*field, "ages"), "not from the newest to the oldest", expected="growing days")
+
+
+def _misplaced(document: Document, facts: Facts, stack: Stack) -> Iterator[UsageProblem]:
+    """What cannot lie in the bucket that the manifest names for it."""
+    held = [
+        *((("databases", name), d.dump.bucket, _dump(facts, name), "dump") for name, d in stack.databases.items()),
+        *(
+            (("caches", name), c.snapshot.bucket, _snapshot(facts, name), "snapshot")
+            for name, c in stack.caches.items()
+        ),
+        *((("releases", name), r.artifact.bucket, None, "artifact") for name, r in stack.releases.items()),
+    ]
+    for field, name, size, what in held:
+        bucket = facts.buckets.get(name)
+        if bucket is None:
+            continue
+        if not bucket.objects:
+            yield document.problem(
+                ("buckets", name), f"the bucket is empty, and the {what} of {field[1]} is to lie in it",
+                expected="the objects that are there", hint=f"is {name} the right bucket in {'.'.join(field)}?",
+            )  # fmt: skip
+        elif size is not None and size > bucket.bytes:
+            yield document.problem(
+                field, f"its {what} of {size:,} bytes is larger than {name}, in which it lies",
+                expected=f"at most {bucket.bytes:,} bytes",
+            )  # fmt: skip
+
+
+def _dump(facts: Facts, name: str) -> int | None:
+    said = facts.databases.get(name)
+    return said.dump_bytes if said else None
+
+
+def _snapshot(facts: Facts, name: str) -> int | None:
+    said = facts.caches.get(name)
+    return said.bytes if said else None
 
 
 def _of_nothing(document: Document, field: FieldPath, bucket: BucketFacts) -> Iterator[UsageProblem]:

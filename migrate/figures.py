@@ -78,9 +78,9 @@ MOST_BYTES = 10**21
 """A zettabyte: more than any store holds, and little enough to reckon with."""
 Size = Annotated[int, BeforeValidator(parse_size), Field(ge=0, le=MOST_BYTES)]
 """Bytes."""
-Rate = Annotated[float, BeforeValidator(parse_rate), Field(ge=1, allow_inf_nan=False)]
+Rate = Annotated[float, BeforeValidator(parse_rate), Field(ge=1, le=1e15, allow_inf_nan=False)]
 """Bytes per second."""
-Pace = Annotated[float, BeforeValidator(no_truth_value), Field(ge=1e-6, allow_inf_nan=False)]
+Pace = Annotated[float, BeforeValidator(no_truth_value), Field(ge=1e-6, le=1e12, allow_inf_nan=False)]
 """Things per second."""
 Count = Annotated[int, BeforeValidator(no_truth_value), Field(ge=0, le=10**15)]
 """A number of things."""

@@ -90,6 +90,12 @@ def plan(
     said = read_facts(facts, known_stack) if facts else Facts()
     if said.export is None:
         said = said.model_copy(update={"export": this_machine(folder.root, now)})
+    if out and said.export and said.export.hosts > 1:
+        raise UsageProblem(
+            f"a plan with {said.export.hosts} export hosts cannot be kept to be carried out: `run` drives one",
+            where=f"{facts}: export.hosts", expected="export: {hosts: 1}",
+            hint="leave --out away, or say 1: the plan then tells what one host makes",
+        )  # fmt: skip
     output = Output(as_json, verbose, quiet)
     history = folder.history()
     if probe:

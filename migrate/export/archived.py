@@ -34,6 +34,13 @@ class Terms:
     usd_a_gb: float
     usd_a_thousand: float
 
+    @property
+    def lasting(self) -> str:
+        """`3 to 5 h`, `12 h`, `1 to 5 min`."""
+        count, unit = (60, "min") if self.hours_to < 1 else (1, "h")
+        first, last = f"{self.hours_from * count:g}", f"{self.hours_to * count:g}"
+        return f"{last} {unit}" if first == last else f"{first} to {last} {unit}"
+
 
 TERMS: Mapping[tuple[str, Tier], Terms] = {
     ("GLACIER", Tier.EXPEDITED): Terms(1 / 60, 5 / 60, 0.03, 10.0),

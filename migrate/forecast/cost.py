@@ -86,19 +86,13 @@ def _restored(name: str, frozen: Frozen, tier: Tier, terms: Terms, ground: Groun
     held, copied = frozen.amount, TERMS_OF.get(frozen.storage_class, frozen.storage_class) not in WITHOUT_COPY
     copy = " + 7 days of a copy" if copied else ""
     return CostLine(
-        what=f"{name}: {frozen.storage_class} back by {tier}, there after {_lasting(terms)}",
+        what=f"{name}: {frozen.storage_class} back by {tier}, there after {terms.lasting}",
         usd=restore_usd(terms, held.objects, held.bytes, copied=copied),
         formula=f"{sized(held.bytes)} x ${terms.usd_a_gb:g}/GiB + {held.objects:,} / 1,000 x "
         f"${terms.usd_a_thousand:g}{copy}",
         source=ARCHIVE_SOURCE if frozen.terms is None else ASKED_SOURCE,
         ground=ground,
     )
-
-
-def _lasting(terms: Terms) -> str:
-    count, unit = (60, "min") if terms.hours_to < 1 else (1, "h")
-    first, last = f"{terms.hours_from * count:g}", f"{terms.hours_to * count:g}"
-    return f"{last} {unit}" if first == last else f"{first} to {last} {unit}"
 
 
 def _unknown(what: str, why: str) -> CostLine:

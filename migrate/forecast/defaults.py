@@ -35,6 +35,7 @@ PACES: Mapping[str, Figure] = dict(
     (
         _assumed("requests", 5500, 1.2, "the provider's least promise for one partitioned prefix"),
         _assumed("listing", 8000, 1.3, "pages of 1,000 keys, eight a second"),
+        _assumed("asks", 160, 1.5, "eight requests at once for archived objects, 50 ms each"),
     )
 )
 """Things a second."""

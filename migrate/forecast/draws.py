@@ -77,12 +77,13 @@ class Luck:
             stretch: list[float] = []
             for limit in limits:
                 median = limit.seconds * scale.get(limit.figure, 1.0)
-                own = [median * factor for factor in self._factor(limit.figure, limit.spread)]
+                own = [median * factor for factor in self.factors(limit.figure, limit.spread)]
                 stretch = list(map(max, stretch, own)) if stretch else own
             whole = list(map(add, whole, stretch)) if whole else stretch
         return list(map(mul, whole, self._own[index]))
 
-    def _factor(self, figure: str, spread: float) -> list[float]:
+    def factors(self, figure: str, spread: float) -> list[float]:
+        """What the median of a figure is multiplied with, one a draw."""
         found = self._factors.get((figure, spread))
         if found is None:
             normals = self._normals.setdefault(figure, stratified(self.draws, f"{self._seed}:{figure}"))

@@ -19,9 +19,12 @@ KNOWN_SPREAD = 1.3
 """How far a second run is off the first, 90th percentile over median: assumed, as no step was timed often enough."""
 PROBED_SPREAD = 1.4
 """How far a whole bucket is off a sample of some seconds; assumed."""
+OF_A_DATABASE = ("restore.dump", "restore.database", "restore.rewrite", "restore.proof")
 THAW = "thaw"
 """The figure of a restore out of an archive class: no line and no host makes it shorter."""
-THAW_SOURCE = "the provider's user guide, archive retrieval options"
+THAW_SOURCE = "the provider's user guide, archive retrieval options; requests assumed"
+LISTED = "listed"
+"""The order in which objects are fetched while the listing goes on; every other waits for its end."""
 HOUR = 3600.0
 READS_OF_A_TREE = 4
 """MediaPlaced compares every byte before, for what to remove, after, and once more when the runner observes it."""
@@ -88,19 +91,28 @@ def _export(step: Step, basis: Basis) -> Estimate | None:
     if taken is None or not taken.is_told:
         return None
     # A line that was observed says more than a drill, which may have had another one.
-    known = _alike(step, basis, taken.whole.bytes) if basis.facts.line is None and taken.thaw is None else None
-    if known:
-        return known
+    # A drill with an old home of its own tells nothing of the line to the real one.
+    earlier = basis.history.steps.get((step.kind, step.subject))
+    if basis.facts.line is None and taken.thaw is None and earlier and not earlier.own_old_home:
+        known = _alike(step, basis, taken.whole.bytes, taken.whole.objects)
+        if known:
+            return known
+    listing = _by_pace(taken.listed, basis.figure("listing"), taken.ground)
+    before = ((listing,),) if taken.order != LISTED else ()
     ready = _fetching(taken, taken.ready, basis)
     if taken.thaw is None:
-        return Estimate((ready,))
-    return Estimate(((*ready, _thaw(taken.thaw)), _fetching(taken, taken.thawed, basis)))
+        return Estimate((*before, ready))
+    thaw = _thaw(taken.thaw, taken.thawed.objects, basis.figure("asks"), listing)
+    return Estimate((*before, (*ready, thaw), _fetching(taken, taken.thawed, basis)))
 
 
-def _thaw(terms: Terms) -> Limit:
-    typical = (terms.hours_from + terms.hours_to) / 2
-    formula = f"{terms.hours_from:g} to {terms.hours_to:g} h until they are restored"
-    return Limit(THAW, typical * HOUR, terms.hours_to / typical, Ground.ASSUMED, THAW_SOURCE, formula)
+def _thaw(terms: Terms, objects: int, asks: Figure, listing: Limit) -> Limit:
+    """The object that is listed last is asked for last; each is asked for once and looked at once at least."""
+    typical = (terms.hours_from + terms.hours_to) / 2 * HOUR
+    asking = max(listing.seconds, objects / asks.value) + objects / asks.value
+    longest = terms.hours_to * HOUR + asking * asks.spread
+    formula = f"{terms.lasting} until they are restored + 2 x {objects:,} requests / {asks.value:,.0f} a second"
+    return Limit(THAW, typical + asking, longest / (typical + asking), Ground.ASSUMED, THAW_SOURCE, formula)
 
 
 def _fetching(taken: Taken, amount: Amount, basis: Basis) -> tuple[Limit, ...]:
@@ -138,7 +150,9 @@ def _as_probed(taken: Taken, amount: Amount, fetch: FetchFacts, basis: Basis) ->
     )
     ground = weakest((fetch.ground, taken.ground))
     limits = [Limit("fetch", max(by_bytes, by_number), PROBED_SPREAD, ground, named_source(fetch), formula)]
-    if basis.uplink:
+    if basis.facts.line:
+        limits.append(_by_rate(amount.bytes, basis.line, taken.ground))
+    elif basis.uplink:
         limits.append(_by_rate(amount.bytes, basis.uplink, taken.ground))
     source = basis.figure("requests")
     limits.append(_by_pace(requests, replace(source, value=max(source.value, fetch.per_second)), taken.ground))
@@ -200,20 +214,29 @@ def _media(step: Step, basis: Basis) -> Estimate | None:
     )
 
 
-def _alike(step: Step, basis: Basis, size: float) -> Estimate | None:
-    """What the journal says of the same step, in proportion, where its work was of about this size."""
+def _alike(step: Step, basis: Basis, size: float, objects: int | None = None) -> Estimate | None:
+    """What the journal says of the same step, in proportion, where its work was of about this size: in bytes, and in
+    objects where they are counted."""
     known = basis.history.steps.get((step.kind, step.subject))
     if known is None:
         return None
-    then = known.bytes or _dump_then(step, basis)
-    if not then or not size or not 1 / ALIKE <= size / then <= ALIKE:
+    ratios = [_ratio(size, known.bytes or _dump_then(step, basis))]
+    if objects is not None:
+        ratios.append(_ratio(objects, known.objects))
+    if not all(1 / ALIKE <= ratio <= ALIKE for ratio in ratios):
         return None
-    return _one(_known_limit(step, known.seconds * size / then, known.source))
+    return _one(_known_limit(step, known.seconds * max(ratios), known.source))
+
+
+def _ratio(now: float, then: float | None) -> float:
+    """Nothing was ever like nothing."""
+    return now / then if then else 0.0
 
 
 def _dump_then(step: Step, basis: Basis) -> int | None:
+    """Of the steps of a database, which are recorded without bytes, the dump's."""
     dump = basis.history.steps.get(("restore.dump", step.subject))
-    return dump.bytes if dump and step.kind != "restore.media" else None
+    return dump.bytes if dump and step.kind in OF_A_DATABASE else None
 
 
 def _known_limit(step: Step, seconds: float, source: str) -> Limit:

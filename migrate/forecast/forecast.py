@@ -21,6 +21,7 @@ from migrate.plan import Plan, Step
 
 METHOD = f"{DRAWS} draws of the plan; each figure is drawn once a draw, lognormal, Latin hypercube, fixed seed"
 HEAVY_SHARE = 0.1
+LAG = "cutover.lag"
 MORE_LANES = (8, 16, 32, 64)
 WORTH_IT = 0.95
 """So much of the time at most must be left for more lanes to be worth a word."""
@@ -54,13 +55,14 @@ def forecast(plan: Plan, basis: Basis, occasion: Occasion) -> Forecast:
         made_at=occasion.now,
         go_at=occasion.go_at,
         method=METHOD,
+        export_hosts=basis.export.hosts,
         lanes=basis.lanes,
         finishes=finishes,
         more_lanes=_more_lanes(plan, medians, timeline, up, basis.lanes) if told and up else (),
         untold=tuple(step.id for step in plan.steps if step.estimate is None),
         deadline=deadline,
         steps=_steps(network, timeline, medians, finishes, chain, occasion),
-        archived=archived(basis, occasion.deadline),
+        archived=archived(basis, occasion.deadline, _begin_by(plan, chain, occasion.deadline)),
         cost=bill,
         bill_usd=round(total(bill), 2) if any(line.usd is not None for line in bill) else None,
         stays=stays(basis),
@@ -138,7 +140,7 @@ def _steps(
     begins_told = _told_beginnings(network)
     critical = {name for finish in finishes if finish.what != "proved" for name in finish.critical_path}
     latest = latest_begins(network, timeline, medians, max(timeline.ends, default=0.0))
-    last_begins = _last_begins(chain, occasion.deadline)
+    last_begins = _last_begins(network.plan, chain, occasion.deadline)
     rows = []
     for index, step in enumerate(network.plan.steps):
         known = begins_told[index]
@@ -166,7 +168,20 @@ def _told_beginnings(network: Network) -> list[bool]:
     return told
 
 
-def _last_begins(chain: Chain, deadline: datetime | None) -> dict[int, datetime]:
+def _last_begins(plan: Plan, chain: Chain, deadline: datetime | None) -> dict[int, datetime]:
     if deadline is None or not chain.is_told:
         return {}
-    return {index: before(deadline, spread.at(SAFE)) for index, spread in chain.remaining().items()}
+    begins = {index: before(deadline, spread.at(SAFE)) for index, spread in chain.remaining().items()}
+    # The data does not wait for these, but they ask the old home.
+    asking = {
+        index: before(deadline, step.estimate.p90_seconds)
+        for index, step in enumerate(plan.steps)
+        if step.kind == LAG and step.estimate
+    }
+    return {**asking, **begins}
+
+
+def _begin_by(plan: Plan, chain: Chain, deadline: datetime | None) -> dict[str, datetime]:
+    """Bucket -> the last moment at which its export can begin."""
+    begins = _last_begins(plan, chain, deadline)
+    return {plan.steps[i].subject: at for i, at in begins.items() if plan.steps[i].kind == "export.bucket"}

@@ -9,6 +9,7 @@ from migrate.journal import Event, Journal, Record, Run
 
 ROOM_CHECKS = {"disk /srv": "disk", "memory": "memory"}
 PORTS_CHECK = "ports"
+OLD_HOME = "lab.old-home"
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,8 @@ class Known:
     tells_sizes: bool = True
     """Whether bytes and objects are those of the real thing: not of a drill, whose old home may be its own, and not of
     a run that went on where another had stopped."""
+    own_old_home: bool = False
+    """Whether it was a drill that made its own old home, on this machine."""
 
     @property
     def source(self) -> str:
@@ -66,7 +69,8 @@ def history_of(journal: Journal) -> History:
             if step is None:
                 continue
             if record.event is Event.DONE and record.seconds is not None:
-                steps[step["kind"], step["subject"]] = _known(run, record, count)
+                known = _known(run, record, count)
+                steps[step["kind"], step["subject"]] = replace(known, own_old_home=OLD_HOME in planned)
             if step["kind"] == "preflight.hosts" and run.command != "rehearse":
                 hosts.update(_seen(record))
     return History(steps, hosts)

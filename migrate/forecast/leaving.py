@@ -1,7 +1,7 @@
 """What stays at the old home: what nobody asked for, and what a deadline cuts off, by bucket, age and bytes."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from migrate.facts import Amount, BucketFacts
 from migrate.forecast.basis import Basis
@@ -11,6 +11,7 @@ from migrate.forecast.taking import Taken
 from migrate.plan import Plan, Step
 
 ANY_AGE = "any age"
+LISTING = "listing"
 Shares = dict[str, float]
 """Bucket -> the share of what is taken of it that is left behind, from 0 to 1."""
 
@@ -124,7 +125,7 @@ def orders(exports: Exports) -> tuple[OrderOutcome, ...]:
     return (
         plan,
         _outcome("smallest bucket first", exports, _shares(exports, smallest)),
-        _newest_first(exports, plan),
+        _newest_first(exports),
     )
 
 
@@ -154,6 +155,12 @@ def _done_share(step: Step, taken: Taken, seconds: float) -> float:
     return (taken.ready.bytes * of_ready + taken.thawed.bytes * of_thawed) / taken.whole.bytes
 
 
+def _listing_seconds(step: Step) -> float:
+    """The listing, where it is not reckoned as a stretch of its own already."""
+    stretches = step.estimate.stretches if step.estimate else ()
+    return max((x.seconds for limits in stretches if len(limits) > 1 for x in limits if x.figure == LISTING), default=0)
+
+
 def _outcome(order: str, exports: Exports, shares: Shares) -> OrderOutcome:
     left = [name for name, share in shares.items() if share > 0]
     amounts = [(exports.basis.taken(name), shares[name]) for name in left]
@@ -172,8 +179,12 @@ def _named(buckets: Sequence[str]) -> list[str]:
     return [*buckets[:3], f"{len(buckets) - 3} more buckets"] if len(buckets) > 4 else list(buckets)
 
 
-def _newest_first(exports: Exports, plan: OrderOutcome) -> OrderOutcome:
-    """`export --order newest` on every bucket, with the bytes that are left taken from the oldest up."""
+def _newest_first(exports: Exports) -> OrderOutcome:
+    """`export --order newest` on every bucket, with the bytes that are left taken from the oldest up. Each bucket then
+    waits for the end of its listing before the first object comes."""
+    waiting = sum(_listing_seconds(step) for step in exports.steps)
+    sorted_first = replace(exports, seconds=max(0.0, exports.seconds - waiting))
+    plan = _outcome("newest objects first", sorted_first, _shares(sorted_first, exports.steps))
     ages = [
         (age.older_than_days, age.bytes, age.objects)
         for step in exports.steps

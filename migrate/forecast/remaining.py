@@ -7,6 +7,10 @@ from migrate.forecast.draws import Luck, Spread
 from migrate.forecast.schedule import Network
 from migrate.plan import SIDE_BY_SIDE, Plan
 
+SAYS_ITSELF = "what a step says of itself"
+SAYS_SPREAD = 1.3
+"""How far what a step says of its own end is off; assumed."""
+
 
 @dataclass(frozen=True)
 class Standing:
@@ -34,13 +38,13 @@ def remaining(plan: Plan, standings: Mapping[str, Standing], lanes: int = SIDE_B
     network = Network(plan, lanes)
     luck = Luck(plan)
     known = [standings.get(step.id, Standing()) for step in plan.steps]
-    draws = list(zip(*(_left(luck.seconds(i), known[i]) for i in range(len(known))), strict=True))
+    draws = list(zip(*(_left(luck, i, known[i]) for i in range(len(known))), strict=True))
     ends = [network.place(one).ends for one in draws]
     found = {}
     for what, last in _reached(plan).items():
         open_ = [index for index in last if not known[index].done]
         if open_:
-            untold = tuple(plan.steps[index].id for index in _before(network, open_) if _is_untold(plan, known, index))
+            untold = tuple(plan.steps[index].id for index in _before(network, open_) if _is_untold(luck, known, index))
             found[what] = Remaining(Spread(sorted(max(one[index] for index in open_) for one in ends)), untold)
     return found
 
@@ -52,12 +56,14 @@ def _reached(plan: Plan) -> dict[str, list[int]]:
     return {"out": out, "up": up, "proved": list(range(len(plan.steps)))}
 
 
-def _left(seconds: list[float], standing: Standing) -> list[float]:
+def _left(luck: Luck, index: int, standing: Standing) -> list[float]:
     if standing.done:
-        return [0.0] * len(seconds)
+        return [0.0] * luck.draws
     if standing.seconds_left is not None:
-        return [standing.seconds_left] * len(seconds)
-    return [max(0.0, one - standing.elapsed_seconds) for one in seconds]
+        return [standing.seconds_left * factor for factor in luck.factors(SAYS_ITSELF, SAYS_SPREAD)]
+    longer = [one for one in luck.seconds(index) if one > standing.elapsed_seconds]
+    # Of the times that were foreseen, those that can still come true.
+    return [longer[draw % len(longer)] - standing.elapsed_seconds if longer else 0.0 for draw in range(luck.draws)]
 
 
 def _before(network: Network, last: list[int]) -> list[int]:
@@ -72,5 +78,9 @@ def _before(network: Network, last: list[int]) -> list[int]:
     return sorted(kept)
 
 
-def _is_untold(plan: Plan, known: list[Standing], index: int) -> bool:
-    return plan.steps[index].estimate is None and not known[index].done and known[index].seconds_left is None
+def _is_untold(luck: Luck, known: list[Standing], index: int) -> bool:
+    """Whether nothing is known of its time, or it takes longer than was ever foreseen."""
+    standing = known[index]
+    if standing.done or standing.seconds_left is not None:
+        return False
+    return max(luck.seconds(index)) <= standing.elapsed_seconds

@@ -8,8 +8,10 @@ from migrate.forecast.chain import Chain
 from migrate.forecast.draws import Scale
 
 MOST_HOSTS = 256
-WIDEST = 1e15
-"""Bytes a second: wider than any line."""
+WIDEST = 1e21
+"""Bytes a second: wider than any line, of any number of hosts."""
+ANY = 0.0
+"""The line that it takes where none is too narrow: something else is all that holds it up."""
 NARROWEST = 1.0
 EXACT = 1.0005
 """How near the answer is to the narrowest line that does."""
@@ -20,7 +22,7 @@ class Remedies:
     """With which the data is out in time in a share of the draws; None where it is not enough, however much of it."""
 
     line: float | None
-    """Bytes a second, from the old home to all export hosts together."""
+    """Bytes a second, from the old home to all export hosts together; 0 where the line does not matter."""
     hosts: int | None
     """Export hosts, each with the line, disk and processor of those that there are, behind the uplink that there is."""
     both: tuple[int, float] | None
@@ -32,11 +34,11 @@ def remedies(chain: Chain, basis: Basis, available: float, share: float) -> Reme
     is_in_time = _Test(chain, basis, available, share)
     line = is_in_time.narrowest_line(basis.export.hosts)
     hosts = _fewest(lambda count: is_in_time.of_hosts(count))
-    if line or hosts:
+    if line is not None or hosts is not None:
         return Remedies(line, hosts, None)
     together = _fewest(lambda count: is_in_time.of_line(WIDEST, count))
     wide = is_in_time.narrowest_line(together) if together else None
-    return Remedies(None, None, (together, wide) if together and wide else None)
+    return Remedies(None, None, (together, wide) if together and wide is not None else None)
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,8 @@ class _Test:
         now = self.basis.line.value
         if not self.of_line(WIDEST, hosts):
             return None
+        if self.of_line(NARROWEST, hosts):
+            return ANY
         low, high = _around(now, lambda rate: self.of_line(rate, hosts))
         while high / low > EXACT:
             middle = (low * high) ** 0.5

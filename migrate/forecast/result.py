@@ -135,9 +135,11 @@ class DeadlineForecast(Part):
     line: float | None
     """The line that was reckoned with, bytes a second."""
     line_p50: float | None
-    """The line with which it is met in half of all cases; empty where no line is wide enough."""
+    """The line with which it is met in half of all cases; 0 where the line does not matter, empty where no line is wide
+    enough."""
     line_p90: float | None
-    """The line with which it is met in nine of ten cases; empty where no line is wide enough."""
+    """The line with which it is met in nine of ten cases; 0 where the line does not matter, empty where no line is wide
+    enough."""
     export_hosts: int
     """Export hosts that were reckoned with."""
     export_hosts_p50: int | None
@@ -312,6 +314,8 @@ class Forecast(Part):
     """The moment from which it counts."""
     method: str
     """How the distributions were made."""
+    export_hosts: int
+    """Export hosts that were reckoned with. `run` drives one; more are worked by hand."""
     lanes: int
     """Steps that run at once, beside those that need the old home."""
     finishes: tuple[Finish, ...]

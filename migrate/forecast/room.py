@@ -20,6 +20,8 @@ FOLDERS = 1.05
 """Files and folders for so many objects; assumed."""
 LEDGER_BYTES = 400
 """A row of the ledger, with its index; assumed."""
+BLOCK_BYTES = 4096
+"""What the last block of a file wastes at most: ext4 and XFS as Debian makes them."""
 MIB = 2**20
 GIB = 2**30
 SYSTEM_DISK = 4 * GIB
@@ -46,10 +48,11 @@ MOST_PORTS = 4
 
 @dataclass(frozen=True)
 class Need:
-    """So much of a resource, and how it was reckoned."""
+    """So much of a resource, and how it was reckoned. Not told: it is at least so much."""
 
     amount: float
     formula: str
+    is_told: bool = True
 
 
 def room_of(basis: Basis) -> tuple[RoomLine, ...]:
@@ -78,12 +81,14 @@ def _export_room(basis: Basis) -> Iterator[RoomLine]:
         return
     hosts = basis.export.hosts
     size, objects = sum(taken.whole.bytes for taken in known), sum(taken.whole.objects for taken in known)
-    part = "" if len(known) == len(buckets) else f"; {len(buckets) - len(known)} buckets of unknown size not counted"
+    is_told = len(known) == len(buckets)
+    part = "" if is_told else f"; at least: {len(buckets) - len(known)} of {len(buckets)} buckets are of unknown size"
     share = f" / {hosts} hosts" if hosts > 1 else ""
     for resource, need in (
-        ("disk", Need((size * HEADROOM + objects * LEDGER_BYTES) / hosts,
-                      f"({sized(size)} x {HEADROOM} + {objects:,} rows x {LEDGER_BYTES} B){share}{part}")),
-        ("files", Need(objects * FOLDERS / hosts, f"{objects:,} objects x {FOLDERS}{share}{part}")),
+        ("disk", Need((size * HEADROOM + objects * (LEDGER_BYTES + BLOCK_BYTES)) / hosts,
+                      f"({sized(size)} x {HEADROOM} + {objects:,} x {LEDGER_BYTES + BLOCK_BYTES} B of ledger and"
+                      f" blocks){share}{part}", is_told)),
+        ("files", Need(objects * FOLDERS / hosts, f"{objects:,} objects x {FOLDERS}{share}{part}", is_told)),
     ):  # fmt: skip
         there = _said(basis.export, resource)
         yield _line(EXPORT, [], resource, need, {EXPORT: there} if there else {}).model_copy(update={"hosts": hosts})
@@ -109,7 +114,10 @@ def _needs_of_host(basis: Basis, host: Host) -> dict[str, Need]:
         if service.group in host.groups:
             for resource, need in _needs_of_service(basis, name, service):
                 amounts.setdefault(resource, []).append(need)
-    return {resource: Need(sum(need.amount for need in needs), _summed(needs)) for resource, needs in amounts.items()}
+    return {
+        resource: Need(sum(n.amount for n in needs), _summed(needs), all(n.is_told for n in needs))
+        for resource, needs in amounts.items()
+    }
 
 
 def _summed(needs: list[Need]) -> str:
@@ -134,14 +142,20 @@ def _needs_of_service(basis: Basis, name: str, service: Service) -> Iterator[tup
                     formula = f"{sized(said.bytes)} snapshot x {CACHE_OVER_SNAPSHOT}"
                     yield "memory", Need(said.bytes * CACHE_OVER_SNAPSHOT, formula)
                     yield "disk", Need(said.bytes * 3, f"{sized(said.bytes)} snapshot x 3")
+                else:
+                    yield "memory", Need(0, f"{cache} of unknown size", is_told=False)
         case _:
             return
 
 
 def _database_needs(basis: Basis, service: str) -> Iterator[tuple[str, Need]]:
     for name, database in basis.stack.databases.items():
-        sizes = basis.database_bytes(name) if database.service == service else None
-        if sizes:
+        if database.service != service:
+            continue
+        sizes = basis.database_bytes(name)
+        if sizes is None:
+            yield "disk", Need(0, f"{name} of unknown size", is_told=False)
+        else:
             dump, whole = sizes
             formula = f"{sized(dump)} dump + {sized(whole.value)} database x {HEADROOM}"
             yield "disk", Need(dump + whole.value * HEADROOM, formula)
@@ -149,10 +163,15 @@ def _database_needs(basis: Basis, service: str) -> Iterator[tuple[str, Need]]:
 
 def _media_needs(basis: Basis, service: str) -> Iterator[tuple[str, Need]]:
     for media in basis.stack.media.values():
-        bucket = basis.bucket(media.bucket) if media.service == service else None
-        if bucket:
-            yield "disk", Need(bucket.bytes * HEADROOM, f"{sized(bucket.bytes)} media x {HEADROOM}")
-            yield "files", Need(bucket.objects * FOLDERS, f"{bucket.objects:,} objects x {FOLDERS}")
+        if media.service != service:
+            continue
+        bucket = basis.bucket(media.bucket)
+        if bucket is None:
+            yield "disk", Need(0, f"{media.bucket} of unknown size", is_told=False)
+            continue
+        needed = bucket.bytes * HEADROOM + bucket.objects * BLOCK_BYTES
+        yield "disk", Need(needed, f"{sized(bucket.bytes)} media x {HEADROOM} + {bucket.objects:,} x {BLOCK_BYTES} B")
+        yield "files", Need(bucket.objects * FOLDERS, f"{bucket.objects:,} objects x {FOLDERS}")
 
 
 def _there(basis: Basis, served: tuple[str, ...], host: Host, resource: str) -> Figure | None:
@@ -192,7 +211,8 @@ def _line(where: str, hosts: list[Host], resource: str, need: Need, told: Mappin
     there = told.get(least)
     short = sum(figure.value < need.amount for figure in told.values())
     silent = len(hosts) - len(told) if hosts else 0
-    verdict = Verdict.FAIL if short else Verdict.UNKNOWN if silent or there is None else Verdict.PASS
+    is_known = need.is_told and not silent and there is not None
+    verdict = Verdict.FAIL if short else Verdict.PASS if is_known else Verdict.UNKNOWN
     source = there.source if there else NOBODY
     if there and silent:
         source = f"{source}; of {silent} of {len(hosts)} hosts nobody said"

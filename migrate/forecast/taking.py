@@ -38,6 +38,8 @@ class Taken:
     bucket: BucketFacts
     wanted: Wanted
     frozen: tuple[Frozen, ...]
+    order: str
+    """Which objects come first, as the manifest says it."""
 
     @property
     def is_told(self) -> bool:
@@ -97,7 +99,7 @@ def taken(bucket: BucketFacts, said: Bucket, wanted: Wanted) -> Taken:
     """`said`: the manifest's word on the bucket."""
     asked = Tier(said.restore_archived) if said.restore_archived else None
     both = Wanted(tags=said.tags or wanted.tags, versions=said.versions or wanted.versions)
-    return Taken(bucket, both, tuple(_frozen(bucket, asked)))
+    return Taken(bucket, both, tuple(_frozen(bucket, asked)), said.order)
 
 
 def terms_of(storage_class: str, tier: Tier) -> Terms | None:

@@ -1,5 +1,6 @@
 """What a plan leaves, costs and needs of room, on the terminal."""
 
+import math
 from collections.abc import Iterator
 
 from rich.console import Console
@@ -9,10 +10,16 @@ from migrate.check import Verdict
 from migrate.figures import sized
 from migrate.forecast.result import Forecast, RoomLine
 from migrate.report.layout import Column, say, show_table
-from migrate.report.plan_words import lasting, moment, year_of
+from migrate.report.plan_words import few, lasting, moment, year_of
 from migrate.report.terminal import MARKS
 
 SHORT_SHOWN = 3
+LAG = "cutover.lag"
+BY_HAND = (
+    "`run` drives one: share out buckets and prefixes, cloudexit export s3://BUCKET/PREFIX DEST on each, and bring the"
+    " archives together"
+)
+TOO_LATE = "it would ask the old home after its end; writes after the dump are lost, and nobody knows how many"
 COST = (
     Column("US$", right=True), Column("what", words=True), Column("how reckoned", words=True, gives_way=2),
     Column("ground", gives_way=1),
@@ -28,7 +35,10 @@ def show_archived(console: Console, forecast: Forecast) -> None:
     if not forecast.archived:
         return
     if all(row.asked_for for row in forecast.archived):
-        say(console, "\n[bold]archived[/]  this plan has these restored, waits for them, and fetches them")
+        one_by_one = len({row.bucket for row in forecast.archived}) > 1
+        by_hand = "; one bucket after the other: ask for all of them now by hand, and they thaw side by side"
+        say(console, "\n[bold]archived[/]  this plan has these restored, waits for them, and fetches them"
+                     f"{by_hand if one_by_one else ''}")  # fmt: skip
     else:
         say(console, "\n[bold red]archived[/]  this plan does not fetch these, and its export would end incomplete; ask"
                      " for them now: cloudexit export s3://BUCKET DEST --restore-archived TIER, or"
@@ -92,7 +102,17 @@ def gaps(forecast: Forecast) -> Iterator[tuple[str, str]]:
     for row in forecast.stays:
         if row.breaks:
             yield "LEAVES", f"{row.objects:,} objects, {sized(row.bytes or 0)}, of {row.bucket}: {row.what}; {row.how}"
+    if forecast.export_hosts > 1:
+        yield "BY HAND", f"{forecast.export_hosts} export hosts are reckoned with, and {BY_HAND}"
+    late = _late_lags(forecast)
+    if late:
+        yield "LATE", f"{few(late)}: {TOO_LATE}"
     yield from (("SHORT", short) for short in shortages(forecast))
+
+
+def _late_lags(forecast: Forecast) -> list[str]:
+    available = forecast.deadline.available_seconds if forecast.deadline else math.inf
+    return [row.id for row in forecast.steps if row.id.startswith(LAG) and (row.begins_seconds or 0) > available]
 
 
 def shortages(forecast: Forecast) -> list[str]:

@@ -10,7 +10,7 @@ from migrate.figures import rated, sized
 from migrate.report.html import page, table
 from migrate.report.plan_drawing import strip, timeline
 from migrate.report.plan_needs import SHORT_SHOWN, amount
-from migrate.report.plan_words import REACHED, chance, day_and_hour, lasting, moment, span, year_of
+from migrate.report.plan_words import REACHED, chance, day_and_hour, lasting, moment, needed_line, span, year_of
 
 HEADLINES = {
     "met": ("The data is out before the old home ends.", "good"),
@@ -86,7 +86,7 @@ def _sentence(found: Mapping[str, Any]) -> str:
     odds = f"Begun at the go, everything is out in {chance(found['chance'])} of all cases. "
     if found["standing"] == "missed":
         stay = sum(row["bytes"] for row in found["left_behind"])
-        line = rated(found["line_p50"]) if found["line_p50"] else "more than any line"
+        line = needed_line(found["line_p50"])
         return (
             f"{odds}It comes {span(-found['slack_p50_seconds'])} too late in half of them: then {sized(stay)} stay"
             f" behind. The line carries {rated(found['line'])}; an even chance takes {line}."
@@ -113,7 +113,7 @@ def _tiles(forecast: Mapping[str, Any]) -> Iterator[str]:
             ("give up at", _short(found["give_up_at"], forecast), "then choose what stays"),
         ]
         if found["line"]:
-            rates = (rated(found[key]) if found[key] else "none" for key in ("line_p50", "line_p90"))
+            rates = (needed_line(found[key]) for key in ("line_p50", "line_p90"))
             need = " / ".join(rate.replace(" ", "&nbsp;") for rate in rates)
             tiles.append(("line needed", need, f"even chance / nine in ten; there: {rated(found['line'])}"))
             hosts = " / ".join(str(found[key] or "none") for key in ("export_hosts_p50", "export_hosts_p90"))

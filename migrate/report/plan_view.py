@@ -19,6 +19,7 @@ from migrate.report.plan_words import (
     few,
     lasting,
     moment,
+    needed_line,
     pattern,
     slack,
     span,
@@ -107,8 +108,8 @@ def _deadline_lines(found: DeadlineForecast, forecast: Forecast) -> Iterator[tup
     if found.line:
         yield (
             "line",
-            f"it takes {_both(_line(found.line_p50), _line(found.line_p90))}; reckoned with {rated(found.line)};"
-            f" what holds it up: {found.binding.replace('_', ' ')}",
+            f"it takes {_both(needed_line(found.line_p50), needed_line(found.line_p90))};"
+            f" reckoned with {rated(found.line)}; what holds it up: {found.binding.replace('_', ' ')}",
         )
     yield (
         "hosts",
@@ -129,10 +130,6 @@ def _with_over(at: datetime | None, forecast: Forecast) -> str:
 
 def _both(even: str, safe: str) -> str:
     return f"{safe} for nine in ten" if even == safe else f"{even} for an even chance, {safe} for nine in ten"
-
-
-def _line(rate: float | None) -> str:
-    return rated_up(rate) if rate else "more than any line"
 
 
 def _hosts(count: int | None) -> str:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from datetime import datetime
 
+from migrate.figures import rated_up
 from migrate.forecast.result import DeadlineForecast
 
 LONG = 240 * 3600
@@ -84,3 +85,10 @@ def few(names: Sequence[str]) -> str:
     """The first of them, and how many more."""
     shown = ", ".join(names[:4])
     return f"{shown} and {len(names) - 4} more" if len(names) > 4 else shown
+
+
+def needed_line(rate: float | None) -> str:
+    """The line that it takes: never rounded down; 0 where it does not matter, None where none is wide enough."""
+    if rate is None:
+        return "more than any line"
+    return rated_up(rate) if rate else "any line"

@@ -30,6 +30,7 @@ def run_status(journal_path: Path, lock: Path) -> dict[str, Any]:
         return {"run": None, "under_way": False, "left": {}, "steps": []}
     report = run_report(journal, run)
     progress = {r.step: dict(r.detail) for r in journal.records(run) if r.event is Event.PROGRESS}
+    is_under_way = is_held(lock)
     journal.close()
     now = datetime.now(UTC)
     steps = [
@@ -44,17 +45,18 @@ def run_status(journal_path: Path, lock: Path) -> dict[str, Any]:
         "run": run.id,
         "command": run.command,
         "outcome": report["outcome"],
-        "under_way": is_held(lock),
+        "under_way": is_under_way,
         "started_at": report["started_at"],
         "done": sum(row["outcome"] in ("done", "skipped") for row in steps),
         "total": len(steps),
-        "left": _left(run, steps, now),
+        "left": _left(run, steps, now if is_under_way else None),
         "steps": steps,
     }
 
 
-def _left(run: Run, steps: Sequence[Mapping[str, Any]], now: datetime) -> dict[str, Any]:
-    """`out`, `up` and `proved`, where not reached: when they will be; nothing where the plan is of another format."""
+def _left(run: Run, steps: Sequence[Mapping[str, Any]], now: datetime | None) -> dict[str, Any]:
+    """`out`, `up` and `proved`, where not reached: when they will be; nothing where the plan is of another format.
+    `now` is None where nobody works on it: then no step goes on, and what it said of itself is old."""
     try:
         plan = Plan.from_document(run.plan, f"run {run.id}")
     except UsageProblem:
@@ -63,17 +65,20 @@ def _left(run: Run, steps: Sequence[Mapping[str, Any]], now: datetime) -> dict[s
     return {
         what: {
             **{f"p{share}_seconds": round(one.spread.at(share / 100), 1) for share in (50, 90)},
-            **{f"p{share}_at": after(now, one.spread.at(share / 100)).isoformat() for share in (50, 90)},
+            **{
+                f"p{share}_at": after(now, one.spread.at(share / 100)).isoformat() if now else None
+                for share in (50, 90)
+            },
             "untold": list(one.untold),
         }
         for what, one in found.items()
     }
 
 
-def _standing(row: Mapping[str, Any], now: datetime) -> Standing:
+def _standing(row: Mapping[str, Any], now: datetime | None) -> Standing:
     if row["outcome"] in ("done", "skipped"):
         return Standing(done=True)
-    if row["outcome"] != "under way":
+    if row["outcome"] != "under way" or now is None:
         return Standing()
     elapsed = (now - datetime.fromisoformat(row["started_at"])).total_seconds()
     return Standing(elapsed_seconds=elapsed, seconds_left=row["progress"].get("seconds_left"))

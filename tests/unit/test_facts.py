@@ -14,6 +14,7 @@ REFUSED = {
     "rate of truth": ("line: {rate: true}", "line.rate"),
     "rate without bound": ("line: {rate: .inf}", "line.rate"),
     "rate that is no number": ("line: {rate: .nan}", "line.rate"),
+    "rate beyond every line": ("line: {rate: 1.0e+308}", "line.rate"),
     "rate of nothing": ("line: {rate: 1.0e-300}", "line.rate"),
     "pace without bound": ("requests: {per_second: .inf}", "requests.per_second"),
     "pace of truth": ("requests: {per_second: true}", "requests.per_second"),
@@ -45,10 +46,31 @@ REFUSED = {
 }  # fmt: skip
 
 
-def read(tmp_path: Path, text: str) -> Facts:
+def read(tmp_path: Path, text: str, stack: str = "one_bucket") -> Facts:
     path = tmp_path / "facts.yaml"
     path.write_text(text)
-    return read_facts(path, stack_named("one_bucket"))
+    return read_facts(path, stack_named(stack))
+
+
+@pytest.mark.parametrize(
+    ("text", "field"),
+    [
+        ("{buckets: {backups: {objects: 0, bytes: 0}}}", "buckets.backups: the bucket is empty, and the dump of notes"),
+        ("{buckets: {releases: {objects: 0, bytes: 0}}}", "buckets.releases: the bucket is empty, and the artifact"),
+        (
+            "{buckets: {backups: {objects: 9, bytes: 1GB}}, databases: {notes: {dump_bytes: 10GB}}}",
+            "databases.notes: its dump of 10,000,000,000 bytes is larger than backups",
+        ),
+        (
+            "{buckets: {backups: {objects: 9, bytes: 1GB}}, caches: {notes: {bytes: 2GB}}}",
+            "caches.notes: its snapshot of 2,000,000,000 bytes is larger than backups",
+        ),
+    ],
+)
+def test_what_cannot_lie_in_its_bucket_is_refused(tmp_path: Path, text: str, field: str) -> None:
+    with pytest.raises(DocumentProblems) as refused:
+        read(tmp_path, text, "notes")
+    assert f"facts.yaml:1: {field}" in str(refused.value)
 
 
 @pytest.mark.parametrize(("text", "field"), REFUSED.values(), ids=REFUSED.keys())

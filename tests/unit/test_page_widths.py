@@ -215,6 +215,7 @@ def test_the_first_screen_says_where_room_is_short(width: int) -> None:
             "LEAVES 600 objects, 60.0 TB, of pictures: archived objects in DEEP_ARCHIVE",
         ),
         ("ports_wanted_twice", "SHORT database+cache+app needs 2 ports and has 1"),
+        ("deadline_two_export_hosts", "BY HAND 2 export hosts are reckoned with, and `run` drives one"),
         ("hosts_and_line_together", "neither alone is enough; 3 hosts on 5.4 Gbit/s for an even chance"),
     ],
 )

@@ -8,10 +8,10 @@ import pytest
 import yaml
 
 from migrate.check import Verdict
-from migrate.figures import rated, rated_up, sized
+from migrate.figures import rated_up, sized
 from migrate.forecast.result import Forecast, RoomLine
 from migrate.report.plan_needs import amount
-from migrate.report.plan_words import span
+from migrate.report.plan_words import needed_line, span
 from tests.plan_cases import PLANS, Case, read_case
 
 CASES = [path for path in sorted(PLANS.glob("*.yaml")) if "expect" in yaml.safe_load(path.read_text())]
@@ -50,7 +50,7 @@ def estimates(case: Case, field: str) -> dict[str, str]:
 
 LOOKS: Mapping[str, Callable[[Case, Any], Any]] = {
     "deadline": lambda case, _: deadline(case).standing,
-    "line": lambda case, _: rated(deadline(case).line_p50) if deadline(case).line_p50 else "more than any line",
+    "line": lambda case, _: needed_line(deadline(case).line_p50),
     "hosts": lambda case, _: deadline(case).export_hosts_p50 or "more than any number",
     "binding": lambda case, _: deadline(case).binding,
     "left": lambda case, _: [

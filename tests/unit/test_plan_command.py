@@ -198,6 +198,27 @@ def test_times_of_an_earlier_run_are_known_and_its_sizes_where_they_are_the_real
     assert steps["export.plaza-backups"] is None
 
 
+def test_a_plan_of_several_export_hosts_is_not_kept_for_a_run_that_drives_one(stack: Path) -> None:
+    with facts_of(stack).open("a") as facts:
+        facts.write("export: {hosts: 3, disk: 200GB}\n")
+    kept = stack.with_name("kept.json")
+    done = cloudexit("plan", stack, "--facts", facts_of(stack), "--out", kept)
+    assert done.returncode == 2, done.stderr
+    assert "`run` drives one" in done.stderr
+    assert not kept.exists()
+
+
+def test_asking_the_old_home_after_its_end_is_said_to_be_too_late(stack: Path) -> None:
+    text = facts_of(stack).read_text()
+    facts_of(stack).write_text(re.sub(r"databases:.*", "databases: {plaza: {bytes: 9TB}}", text))
+    done = cloudexit("plan", stack, "--facts", facts_of(stack), "--deadline", "30h")
+    assert "LATE  cutover.lag.plaza: it would ask the old home after its end" in " ".join(done.stdout.split("\n"))
+    lag = next(row for row in plan(stack, "--facts", facts_of(stack), "--deadline", "30h")["forecast"]["steps"]
+               if row["id"] == "cutover.lag.plaza")  # fmt: skip
+    assert lag["begins_seconds"] > 30 * 3600
+    assert datetime.fromisoformat(lag["last_begin"]) < datetime.now(UTC) + timedelta(hours=30)
+
+
 def test_the_go_counts_and_not_the_moment_of_asking(stack: Path) -> None:
     go = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=10)
     words = ("--facts", facts_of(stack), "--go", go.isoformat(), "--deadline", (go + timedelta(hours=2)).isoformat())

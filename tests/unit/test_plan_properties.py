@@ -124,7 +124,7 @@ def with_remedy(facts: Facts, line: float | None, hosts: int | None) -> Facts:
     """The facts if there were that line, of all hosts together, or that number of hosts like the one that is there."""
     one = facts.export or ExportHosts()
     changed = facts.model_copy(update={"export": one.model_copy(update={"hosts": hosts or one.hosts})})
-    if line is None or facts.line is None:
+    if not line or facts.line is None:
         return changed
     wide = facts.line.model_copy(update={"rate": line / (hosts or one.hosts)})
     uplink = facts.uplink and facts.uplink.model_copy(update={"rate": line})
@@ -164,6 +164,7 @@ def test_what_is_missed_has_an_answer(situation: tuple[Stack, Inventory, Facts],
         return
     assert found.deadline.line is not None
     assert found.deadline.line_p50 is None or found.deadline.line_p50 > found.deadline.line
+    assert found.deadline.line_p50 != 0
     assert found.deadline.export_hosts_p50 is None or found.deadline.export_hosts_p50 > found.deadline.export_hosts
     assert found.deadline.left_behind
     assert len(found.deadline.orders) == 3

@@ -33,13 +33,12 @@ def left(**standings: Standing) -> dict[str, int]:
     [
         ({}, {"out": 100, "up": 160, "proved": 165}),
         ({"export": Standing(elapsed_seconds=40)}, {"out": 60, "up": 120, "proved": 125}),
-        ({"export": Standing(elapsed_seconds=400)}, {"out": 0, "up": 60, "proved": 65}),
         ({"export": Standing(elapsed_seconds=40, seconds_left=300)}, {"out": 300, "up": 360, "proved": 365}),
         ({"export": Standing(done=True)}, {"up": 60, "proved": 65}),
         (dict.fromkeys(("export", "load", "start"), Standing(done=True)), {"proved": 5}),
         (dict.fromkeys(("export", "load", "start", "check"), Standing(done=True)), {}),
     ],
-    ids=["nothing done", "under way", "longer than said", "says itself", "one done", "last", "all done"],
+    ids=["nothing done", "under way", "says itself", "one done", "last", "all done"],
 )
 def test_what_is_left(standings: dict[str, Standing], expected: dict[str, int]) -> None:
     found = left(**standings)
@@ -66,3 +65,24 @@ def test_steps_that_wait_for_a_lane_count() -> None:
     """Four lanes, eight steps of ten seconds."""
     plan = Plan("s", "i", tuple(step(f"start{n}", "start.service", 10) for n in range(8)))
     assert remaining(plan, {})["up"].spread.at(0.5) == pytest.approx(20, rel=0.1)
+
+
+def test_a_step_that_takes_longer_than_was_ever_foreseen_has_no_end_that_is_known() -> None:
+    found = remaining(PLAN, {"export": Standing(elapsed_seconds=4000)})
+    assert found["out"].untold == found["up"].untold == ("export",)
+    assert found["up"].spread.at(0.5) == pytest.approx(60, rel=0.02)
+
+
+def test_of_what_was_foreseen_only_what_can_still_come_true_counts() -> None:
+    """Half of all draws of a step of 100 s, spread 1.5, are over after 100 s."""
+    limit = Limit("line", 100.0, 1.5, Ground.ASSUMED, "somewhere", "some")
+    slow = Step("a", Phase.EXPORT, "export.bucket", "a", Effect.READ, estimate=Estimate(((limit,),)))
+    found = remaining(Plan("s", "i", (slow,)), {"a": Standing(elapsed_seconds=100)})["out"]
+    assert found.untold == ()
+    assert found.spread.at(0.0) >= 0
+    assert found.spread.at(0.5) > 10
+
+
+def test_what_a_step_says_of_itself_is_off_too() -> None:
+    found = remaining(PLAN, {"export": Standing(elapsed_seconds=40, seconds_left=300)})["out"].spread
+    assert found.at(0.1) < 290 < 310 < found.at(0.9)

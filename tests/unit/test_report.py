@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from migrate.figures import Estimate, Ground, Limit
-from migrate.journal import Event, Journal, Run
+from migrate.journal import Event, Journal, Run, exclusive
 from migrate.plan import Effect, Phase, Plan, Step
 from migrate.report.document import run_report
 from migrate.report.plan_view import show_forecast
@@ -149,14 +150,29 @@ def test_status_says_when_what_is_left_is_reached(journal: Journal, tmp_path: Pa
     do(journal, run, "preflight.hosts")
     journal.write(run, "export.media", Event.STARTED, {})
     journal.write(run, "export.media", Event.PROGRESS, {"listed": 2000, "seconds_left": 1200.0})
-    left = run_status(tmp_path / "journal.sqlite", tmp_path / "lock")["left"]
+    with exclusive(tmp_path / "lock", "run"):
+        left = run_status(tmp_path / "journal.sqlite", tmp_path / "lock")["left"]
+        page = io.StringIO()
+        show_status(Console(file=page, width=140), run_status(tmp_path / "journal.sqlite", tmp_path / "lock"))
     assert {what: round(one["p50_seconds"], -2) for what, one in left.items()} == {
         "out": 1200, "up": 1800, "proved": 2400
     }  # fmt: skip
     assert all(one["untold"] == [] for one in left.values())
-    page = io.StringIO()
-    show_status(Console(file=page, width=140), run_status(tmp_path / "journal.sqlite", tmp_path / "lock"))
-    assert "data out of the old home: 20 min 00 s left" in page.getvalue()
+    assert re.search(
+        r"data out of the old home: (20|19) min \d\d s left: \w+ \d\d:\d\d UTC, nine in ten by", page.getvalue()
+    )
+
+
+def test_the_clock_of_a_run_that_nobody_works_on_stands(journal: Journal, tmp_path: Path) -> None:
+    estimate = Estimate(((Limit("a", 600.0, 1.0, Ground.KNOWN, "a drill", "600 s"),),))
+    plan = Plan("s", "i", tuple(replace(step, estimate=estimate) for step in STEPS))
+    run = journal.begin_or_resume("run", plan.digest, plan.as_document())
+    do(journal, run, "preflight.hosts")
+    journal.write(run, "export.media", Event.STARTED, {})
+    journal.write(run, "export.media", Event.PROGRESS, {"listed": 2000, "seconds_left": 3.0})
+    left = run_status(tmp_path / "journal.sqlite", tmp_path / "lock")["left"]["out"]
+    assert left["p50_seconds"] == pytest.approx(600, rel=0.02)
+    assert left["p50_at"] is None
 
 
 def test_status_of_steps_of_unknown_time_says_at_least(journal: Journal, tmp_path: Path) -> None:
