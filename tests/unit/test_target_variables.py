@@ -100,7 +100,7 @@ def test_a_host_gets_only_the_units_of_its_groups(stack: Stack) -> None:
 
 
 def test_packages_are_one_list_for_all_services_of_a_host(stack: Stack) -> None:
-    base = {"ca-certificates", "nftables", "rsync"}
+    base = {"ca-certificates", "nftables", "rsync", "sudo", "unattended-upgrades"}
     assert {name: set(packages_of(stack, host)) - base for name, host in THREE.hosts.items()} == {
         "data": {"postgresql", "python3-psycopg2", "redis-server"},
         "app": {"python3-packaging", "python3-venv"},
