@@ -105,3 +105,73 @@ def test_the_operators_own_way_in_stays_whatever_the_inventory_names(home: Home,
     give(home, "ada", {"name": "ada", "keys": [public(keys, "ada")], "sudo": False})
     assert signs_in(home, "ada", keys / "spare") and signs_in(home, "ada", keys / "ada")
     assert home.says(SERVER, "runuser -u ada -- sudo -n id -u") == "0"
+
+
+def fresh_connections(home: Home) -> int:
+    return int(home.says(SERVER, "journalctl -u ssh.service -o cat | grep -c '^Accepted publickey'"))
+
+
+def effective(home: Home) -> set[str]:
+    return set(home.says(SERVER, "sshd -T").splitlines())
+
+
+def test_sshd_takes_keys_only_and_no_old_algorithm(home: Home) -> None:
+    found = effective(home)
+    assert {"passwordauthentication no", "kbdinteractiveauthentication no", "permitemptypasswords no"} <= found
+    offered = "ssh -F none -o BatchMode=yes -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o {} root@::1"
+    for old in (
+        "KexAlgorithms=diffie-hellman-group14-sha256",
+        "Ciphers=aes128-cbc",
+        "Ciphers=aes256-ctr -o MACs=hmac-sha1",
+    ):
+        refused = home.run(SERVER, "sh", "-c", offered.format(old))
+        assert "no matching" in refused.stderr.lower(), (old, refused.stderr)
+    asked = home.run(SERVER, "sh", "-c", offered.format("PubkeyAuthentication=no"))
+    assert "Permission denied (publickey)" in asked.stderr
+    with SshHosts() as anew:
+        assert anew.run(home.inventory.hosts[SERVER], ["true"])
+
+
+def test_a_change_of_sshd_is_confirmed_over_a_connection_of_its_own(home: Home) -> None:
+    before = fresh_connections(home)
+    result = home.role("ssh", ssh_allow_users=["root", "ada"])
+    assert "ssh : Write sshd's settings" in changed_tasks(result)[SERVER]
+    assert fresh_connections(home) == before + 2
+    assert {"allowusers root", "allowusers ada"} <= effective(home)
+    assert home.says(SERVER, "ls /var/lib/cloudexit/ssh") == "put-back"
+    timer = home.run(SERVER, "systemctl", "is-active", "cloudexit-ssh-put-back.timer")
+    assert timer.stdout.strip() == "inactive"
+
+
+@pytest.mark.parametrize(
+    "locks_out", [{"ssh_ports": [2022]}, {"ssh_allow_users": ["nobody-at-all"]}], ids=["port", "users"]
+)
+def test_a_change_that_locks_everybody_out_is_undone_by_the_host_itself(
+    home: Home, locks_out: Mapping[str, object]
+) -> None:
+    before = home.says(SERVER, "cat /etc/ssh/sshd_config.d/00-cloudexit.conf")
+    result = home.role("ssh", ssh_trial_seconds=4, ssh_put_back_seconds=10, **locks_out)
+    assert not result and result.hosts[SERVER].failed == 1 and not result.hosts[SERVER].unreachable
+    failure = result.hosts[SERVER].failure
+    assert "sshd's new settings were not kept: Sign in anew, on a connection of its own" in failure, failure
+    assert "The old ones are back, and in force" in failure
+    assert home.says(SERVER, "cat /etc/ssh/sshd_config.d/00-cloudexit.conf") == before
+    assert signs_in(home, "root", Path(home.inventory.hosts[SERVER].private_key or ""))
+    assert "the old settings of sshd are back" in home.says(SERVER, "journalctl -u cloudexit-ssh-put-back -o cat")
+
+
+def test_settings_that_sshd_does_not_take_never_reach_it(home: Home) -> None:
+    result = home.role("ssh", ssh_ports=[70000])
+    assert "Write sshd's settings" in result.hosts[SERVER].failure or "Foresee" in result.hosts[SERVER].failure
+    assert "port 70000" not in effective(home)
+
+
+def test_a_change_that_a_killed_run_never_confirmed_is_taken_up_again(home: Home) -> None:
+    """The way back is armed, and what lies in the settings was never proved: the next run proves it, or it goes."""
+    home.says(
+        SERVER, "mkdir -p /var/lib/cloudexit/ssh/before && cp -a /etc/ssh/sshd_config* /var/lib/cloudexit/ssh/before/"
+    )
+    home.says(SERVER, "systemctl enable --now cloudexit-ssh-put-back.timer")
+    assert home.role("ssh")
+    assert home.run(SERVER, "ls", "/var/lib/cloudexit/ssh/before").exit_status == 2
+    assert changed_tasks(home.role("ssh")) == {}
