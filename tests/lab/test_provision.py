@@ -205,26 +205,6 @@ def test_media_is_written_with_the_password_only_and_read_through_the_edge(home:
     assert status(f"http://{edge}/media/images/2026/ab/picture.jpg") == 404
 
 
-def test_the_firewall_is_closed_but_for_what_the_stack_needs(home: Home) -> None:
-    def reaches(source: str, target: str, port: int) -> bool:
-        address = home.inventory.hosts[target].address
-        return bool(home.run(source, "timeout", "2", "bash", "-c", f"</dev/tcp/{address}/{port}"))
-
-    ports = {"data": (22, 5432, 6379), "app": (22, 8000), "edge": (22, 80, 8080, 8081)}
-    for host in ports:
-        home.says(host, "systemd-run --collect --unit=unasked python3 -m http.server 9999")
-    opened = {
-        (source, target, port)
-        for source in ports
-        for target, own in ports.items()
-        for port in (*own, 9999)
-        if source != target and reaches(source, target, port)
-    }
-    always = {(s, t, 22) for s in ports for t in ports if s != t} | {("data", "edge", 80), ("app", "edge", 80)}
-    needed = {("app", "data", 5432), ("app", "data", 6379), ("app", "edge", 8081), ("edge", "app", 8000)}
-    assert opened == always | needed
-
-
 def test_a_firewall_that_was_emptied_by_hand_is_drift_and_comes_back(home: Home) -> None:
     home.says("edge", "nft flush ruleset")
     with pytest.raises(GateHeld, match=r"edge: firewall : Look whether the kernel holds our table"):
