@@ -18,9 +18,6 @@ class Opening:
     port: int
     sources: tuple[str, ...] = ()
 
-    def lets_in(self, address: str) -> bool:
-        return not self.sources or address in self.sources
-
 
 def openings(stack: Stack, inventory: Inventory, host: Host) -> list[Opening]:
     """What the host's services open, by port; sshd's own port is open beside these. Raises UsageProblem where an

@@ -16,6 +16,7 @@ from tests.homes import CONTEXT, STEP, Home, changed_tasks, home_on, lab_invento
 
 pytestmark = pytest.mark.lab
 SERVER = "home1"
+WAY_BACK, KEPT = "cloudexit-ssh-put-back.service", "/var/lib/cloudexit/ssh-before"
 GATED = ("nginx-media", "plaza-worker", "plaza-web", "nginx-edge")
 
 
@@ -138,9 +139,9 @@ def test_a_change_of_sshd_is_confirmed_over_a_connection_of_its_own(home: Home) 
     assert "ssh : Write sshd's settings" in changed_tasks(result)[SERVER]
     assert fresh_connections(home) == before + 2
     assert {"allowusers root", "allowusers ada"} <= effective(home)
-    assert home.says(SERVER, "ls /var/lib/cloudexit/ssh") == "put-back"
-    timer = home.run(SERVER, "systemctl", "is-active", "cloudexit-ssh-put-back.timer")
-    assert timer.stdout.strip() == "inactive"
+    assert home.run(SERVER, "test", "-e", KEPT).exit_status == 1
+    armed = [home.run(SERVER, "systemctl", asked, WAY_BACK).stdout.strip() for asked in ("is-active", "is-enabled")]
+    assert armed == ["inactive", "disabled"]
 
 
 @pytest.mark.parametrize(
@@ -157,21 +158,30 @@ def test_a_change_that_locks_everybody_out_is_undone_by_the_host_itself(
     assert "The old ones are back, and in force" in failure
     assert home.says(SERVER, "cat /etc/ssh/sshd_config.d/00-cloudexit.conf") == before
     assert signs_in(home, "root", Path(home.inventory.hosts[SERVER].private_key or ""))
-    assert "the old settings of sshd are back" in home.says(SERVER, "journalctl -u cloudexit-ssh-put-back -o cat")
+    assert "the old settings of sshd are back" in home.says(SERVER, f"journalctl -u {WAY_BACK} -o cat")
 
 
 def test_settings_that_sshd_does_not_take_never_reach_it(home: Home) -> None:
-    result = home.role("ssh", ssh_ports=[70000])
+    result = home.role("ssh", ssh_ports=[70000], ssh_trial_seconds=2, ssh_put_back_seconds=4)
     assert "Write sshd's settings" in result.hosts[SERVER].failure or "Foresee" in result.hosts[SERVER].failure
     assert "port 70000" not in effective(home)
 
 
 def test_a_change_that_a_killed_run_never_confirmed_is_taken_up_again(home: Home) -> None:
     """The way back is armed, and what lies in the settings was never proved: the next run proves it, or it goes."""
-    home.says(
-        SERVER, "mkdir -p /var/lib/cloudexit/ssh/before && cp -a /etc/ssh/sshd_config* /var/lib/cloudexit/ssh/before/"
-    )
-    home.says(SERVER, "systemctl enable --now cloudexit-ssh-put-back.timer")
+    home.says(SERVER, f"mkdir -p {KEPT} && cp -a /etc/ssh/sshd_config.d {KEPT}/ && systemctl enable --now {WAY_BACK}")
     assert home.role("ssh")
-    assert home.run(SERVER, "ls", "/var/lib/cloudexit/ssh/before").exit_status == 2
+    assert home.run(SERVER, "test", "-e", KEPT).exit_status == 1
     assert changed_tasks(home.role("ssh")) == {}
+
+
+def test_a_boot_before_the_move_starts_the_stores_and_nothing_of_the_app(home: Home, module_lab: Lab) -> None:
+    module_lab.reboot(SERVER)
+    stores = home.says(SERVER, "systemctl is-system-running --wait >&2; systemctl is-active postgresql redis-server")
+    assert stores.split() == ["active", "active"]
+    for question, answer in (("is-active", "inactive"), ("is-enabled", "disabled")):
+        asked = home.run(SERVER, "systemctl", question, *GATED)
+        assert asked.stdout.split() == [answer] * len(GATED), question
+    assert "policy drop" in home.says(SERVER, "nft list table inet cloudexit")
+    assert home.says(SERVER, "sysctl -n net.ipv4.conf.all.accept_redirects") == "0"
+    assert "passwordauthentication no" in effective(home)
