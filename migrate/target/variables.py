@@ -87,7 +87,7 @@ class _Provisioned:
 
     def variables(self) -> dict[str, Any]:
         kinds = [service.kind for service in self.services.values()]
-        return {
+        told = {
             "packages": packages_of(self.stack, self.host),
             "masked_units": sorted({unit for kind in kinds for unit in MASKED_UNITS.get(kind, ())}),
             "users": [_as_variables(login) for login in self._logins()],
@@ -98,6 +98,8 @@ class _Provisioned:
             "edge": self._edge(),
             "processes": [self._process(name, service) for name, service in self._of(ServiceKind.PROCESS)],
         }
+        self._hold_ports()
+        return told
 
     def secret_variables(self) -> dict[str, Any]:
         databases = [d for d in self.stack.databases.values() if d.service in self.services]
@@ -127,6 +129,19 @@ class _Provisioned:
                 hint="give one of them a group, and so a host, of its own",
             )
         return found[0][1] if found else None
+
+    def _hold_ports(self) -> None:
+        holders: dict[int, str] = {}
+        for name, service in self.services.items():
+            for port in filter(None, (service.port, service.write_port)):
+                first = holders.setdefault(port, name)
+                if first != name:
+                    raise UsageProblem(
+                        f"{first} and {name} both listen on port {port}",
+                        where=f"host {self.host.name}",
+                        expected="a port of its own for each service of a host",
+                        hint="give one of them another port, or a group, and so a host, of its own",
+                    )
 
     def _logins(self) -> tuple[Login, ...]:
         return logins_of(self.inventory.merged.get(self.host.name, {}).get(USERS))

@@ -146,6 +146,15 @@ def test_two_databases_services_on_one_host_are_refused(stack: Stack) -> None:
         provision_variables(stack.model_copy(update={"services": services}), THREE, SECRETS)
 
 
+def test_two_services_of_one_host_on_one_port_are_refused(stack: Stack) -> None:
+    services = {**stack.services, "web": stack.services["web"].model_copy(update={"port": 8080})}
+    alone = inventory_of(one=("10.0.0.1", ("database", "cache", "app", "worker", "media", "edge")))
+    changed = stack.model_copy(update={"services": services})
+    with pytest.raises(UsageProblem, match="media and web both listen on port 8080"):
+        provision_variables(changed, alone, SECRETS)
+    provision_variables(changed, THREE, SECRETS)
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
