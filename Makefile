@@ -34,6 +34,7 @@ lint: $(VENV)/.ready-dev ## ruff, mypy, import-linter, ansible-lint
 
 bench: setup ## the figures of docs/benchmarks.md
 	$(SUDO) $(BIN)/python benchmarks/rehearsal.py
+	$(SUDO) $(BIN)/python benchmarks/provision.py
 	$(BIN)/python benchmarks/export.py
 	$(BIN)/python benchmarks/listing.py
 

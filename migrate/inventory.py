@@ -11,6 +11,7 @@ from migrate.documents import Document, FieldPath, read_yaml
 from migrate.errors import DocumentProblems, UsageProblem
 from migrate.figures import MOST_BYTES, parse_size
 from migrate.hostranges import FIRST_ADDRESS, address_of, expand, is_range
+from migrate.logins import USERS, login_faults, logins_of
 from migrate.plan import digest_of
 from migrate.stack import Stack
 
@@ -119,7 +120,7 @@ def read_inventory(path: Path) -> Inventory:
 
 def hold_against(stack: Stack, inventory: Inventory) -> None:
     """Raises DocumentProblems: a group that the stack needs has no host, a host is in none, two have one address."""
-    problems = list(_misfits(stack.groups(), inventory))
+    problems = [*_misfits(stack.groups(), inventory), *_taken_names(stack, inventory)]
     if problems:
         raise DocumentProblems(problems)
 
@@ -154,6 +155,18 @@ def _misfits(needed: list[str], inventory: Inventory) -> Iterator[UsageProblem]:
 def _one_spelling(address: str) -> str:
     """2001:db8::1 and 2001:DB8:0::1 are one machine."""
     return str(ipaddress.ip_address(address)) if _is_address(address) else address
+
+
+def _taken_names(stack: Stack, inventory: Inventory) -> Iterator[UsageProblem]:
+    of_the_app = {release.user for release in stack.releases.values()}
+    for host in inventory.hosts:
+        for login in logins_of(inventory.merged.get(host, {}).get(USERS)):
+            if login.name in of_the_app:
+                yield UsageProblem(
+                    f"{login.name!r} is the user that the app runs as",
+                    where=inventory.where_of_host(host, USERS),
+                    expected="people under names of their own",
+                )
 
 
 def require_files(inventory: Inventory) -> None:
@@ -285,6 +298,8 @@ class _Reader:
             yield self._fault(
                 name, "ansible_connection", f"hosts are reached by ssh alone, not by {connection!r}", "ssh"
             )
+        for what, expected in login_faults(variables.get(USERS, []), str(variables.get("ansible_user", "root"))):
+            yield self._fault(name, USERS, what, expected)
         for variable in RESOURCES.keys() & variables.keys():
             if not _is_amount(variables[variable]):
                 yield self._fault(name, variable, f"no amount: {variables[variable]!r}", RESOURCES[variable])

@@ -11,7 +11,7 @@ from migrate.ports import HostPlay, PlayResult
 from migrate.secret import Secret, Secrets
 
 FAILURE_CHARACTERS = 2000
-ROLE_IN_PATH = re.compile(r"/roles/([^/]+)/")
+ROLE_IN_PATH = re.compile(r".*/roles/([^/]+)/")
 CONTROL_SEQUENCES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\r")
 
 

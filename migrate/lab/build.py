@@ -24,6 +24,7 @@ BASE_PACKAGES = (
 )  # fmt: skip
 STACK_PACKAGES = (
     "logrotate", "nginx", "postgresql", "python3-packaging", "python3-passlib", "python3-psycopg2", "redis-server",
+    "unattended-upgrades",
 )  # fmt: skip
 MASKED_UNITS = (
     "apt-daily.timer", "apt-daily-upgrade.timer", "console-getty.service", "dpkg-db-backup.timer",

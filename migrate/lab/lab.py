@@ -124,7 +124,7 @@ class Lab:
             assert subnet is not None
             self.network.up(subnet)
             self.forwarding.need()
-            around = Neighbourhood(subnet, self._addresses(), self._key().public_text)
+            around = self._around(subnet)
             with ThreadPoolExecutor(max_workers=AT_A_TIME) as pool:
                 running = {spec.name: pool.submit(self._up_one, spec, around) for spec in specs}
             faults = {name: fault for name, made in running.items() if (fault := made.exception())}
@@ -198,6 +198,15 @@ class Lab:
         with self._locked(f"stop {name}"):
             host, _ = self._host(name)
             host.halt()
+
+    def reboot(self, name: str) -> None:
+        """Powers the host off, boots it from its own disk, and waits until it answers on SSH. Raises Unreachable."""
+        with self._locked(f"reboot {name}"):
+            host, _ = self._host(name)
+            subnet = self.subnet
+            assert subnet is not None
+            host.halt()
+            host.boot_again(self._around(subnet))
 
     def remove(self, name: str) -> None:
         """Ends one host at once and removes it, disk and all; its address and keys stay planned for it."""
@@ -279,6 +288,9 @@ class Lab:
                 hint="cloudexit lab list",
             )
         return hosts[name]
+
+    def _around(self, subnet: IPv4Network) -> Neighbourhood:
+        return Neighbourhood(subnet, self._addresses(), self._key().public_text)
 
     def _addresses(self) -> dict[str, IPv4Address]:
         return {host.name: host.address for host, _ in self._hosts()}

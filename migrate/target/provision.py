@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from migrate.action import Outcome, StepContext
@@ -14,12 +14,13 @@ from migrate.ports import Hosts, Playbooks, PlayResult
 from migrate.secret import Secrets
 from migrate.stack import Stack
 from migrate.target.playbooks import playbooks_digest, playbooks_folder
-from migrate.target.sidebyside import on_every_host
+from migrate.target.sidebyside import answers_and_faults, on_every_host
 from migrate.target.variables import ProvisionVariables, provision_variables
 
 MARKER = "/etc/cloudexit/provisioned"
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
 PROVISION_SECONDS = 1800.0
+ANSWER_SECONDS = 20.0
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ class Provision(_Provisioning):
         """Raises GateHeld where a task failed, Unreachable where a host did not answer; both name the other hosts."""
         self._refuse_other_secrets()
         result, marker = self.play(context)
-        raise_unless_good(result)
+        raise_unless_good(with_lost_hosts(result, self.hosts, self.inventory))
         return Outcome({"marker": marker, **play_document(result)})
 
     def _refuse_other_secrets(self) -> None:
@@ -138,7 +139,7 @@ class ProvisionDrift(_Provisioning):
     def apply(self, step: Step, context: StepContext) -> Outcome:
         """Raises GateHeld with the tasks that changed something, and on what host."""
         result, _ = self.play(context)
-        raise_unless_good(result)
+        raise_unless_good(with_lost_hosts(result, self.hosts, self.inventory))
         if result.changed:
             drifted = {play.host: play.changed_tasks for play in result.hosts.values() if play.changed}
             raise GateHeld(
@@ -150,6 +151,22 @@ class ProvisionDrift(_Provisioning):
             )
         proved = {name: vars(host) for name, host in self.observe().items()}
         return Outcome({"hosts_proved": proved, **play_document(result)})
+
+
+def with_lost_hosts(result: PlayResult, hosts: Hosts, inventory: Inventory) -> PlayResult:
+    """The result, where a host that failed and does not answer any more counts as unreachable. To Ansible, a module
+    that ends because its host goes down has failed."""
+    failed = {name: inventory.hosts[name] for name, play in result.hosts.items() if play.failed}
+    if not failed:
+        return result
+    asked = replace(inventory, hosts=failed)
+    _, silent = answers_and_faults(asked, lambda host: hosts.run(host, ["true"], timeout=ANSWER_SECONDS))
+    lost = {
+        name: replace(result.hosts[name], unreachable=True, failure=f"{fault.what}, after {result.hosts[name].failure}")
+        for name, fault in silent.items()
+        if isinstance(fault, Unreachable)
+    }
+    return replace(result, hosts={**result.hosts, **lost})
 
 
 def raise_unless_good(result: PlayResult) -> None:

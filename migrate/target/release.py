@@ -18,7 +18,7 @@ from migrate.ports import Hosts, Playbooks
 from migrate.secret import Secrets
 from migrate.stack import Stack
 from migrate.target.playbooks import playbooks_folder
-from migrate.target.provision import play_document, raise_unless_good
+from migrate.target.provision import play_document, raise_unless_good, with_lost_hosts
 from migrate.target.sidebyside import on_every_host
 from migrate.target.variables import services_of
 
@@ -106,7 +106,7 @@ class ReleaseInstall:
             on_task=lambda task: context.progress({"task": task}),
             timeout=INSTALL_SECONDS,
         )
-        raise_unless_good(result)
+        raise_unless_good(with_lost_hosts(result, self._hosts, target))
         missing = [name for name, there in self._installed(archive).items() if not there]
         if missing:
             raise GateHeld(

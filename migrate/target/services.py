@@ -15,15 +15,15 @@ from migrate.stack import Stack
 from migrate.target.checks import ServiceChecks
 
 START_SECONDS = 120.0
-ENABLE_AND_START = 'systemctl is-enabled --quiet "$1" || systemctl enable "$1" && systemctl start "$1"'
-"""Enabling reloads systemd, which takes a second for some units: only where it is needed."""
+ENABLE = 'systemctl is-enabled --quiet "$1" || systemctl enable --quiet --no-reload "$1"'
+"""Reloading systemd takes a second for some units, and no boot needs it."""
 LOG_LINES = 20
 
 
 @dataclass(frozen=True)
 class ServiceStarted:
-    """Starts the service `step.subject` on every host of its group, now and at every boot, and waits for its gate: the
-    checks that prove `basic`. Queues are waited for later, by Drained."""
+    """Starts the service `step.subject` on every host of its group, waits for its gate (the checks that prove `basic`),
+    and has it started at every boot from then on. Queues are waited for later, by Drained."""
 
     stack: Stack
     inventory: Inventory
@@ -43,18 +43,21 @@ class ServiceStarted:
     def apply(self, step: Step, context: StepContext) -> Outcome:
         """Raises ChecksHeld with the last lines of the unit's log where it does not start or is not healthy in time."""
         unit = self.stack.services[step.subject].unit
-        for host in self._hosts(step):
-            started = self.hosts.run(host, ["sh", "-c", ENABLE_AND_START, "sh", unit], timeout=START_SECONDS)
-            if not started:
-                said = started.stderr.strip().splitlines()
-                failure = CheckResult(
-                    f"{step.subject}: {unit} starts", Verdict.FAIL, said[0] if said else "no word", host=host.name
-                )
-                raise self._held(step.subject, [failure])
+        self._on_every_host(step, "starts", ["systemctl", "start", unit])
         results = self.checks.of_service(step.subject, proves="basic", cancelled=context.cancelled)
         if any(result.holds for result in results):
             raise self._held(step.subject, results)
+        self._on_every_host(step, "starts at every boot", ["sh", "-c", ENABLE, "sh", unit])
         return Outcome({"unit": unit, "hosts": [host.name for host in self._hosts(step)]}, tuple(results))
+
+    def _on_every_host(self, step: Step, aim: str, command: Sequence[str]) -> None:
+        unit = self.stack.services[step.subject].unit
+        for host in self._hosts(step):
+            done = self.hosts.run(host, command, timeout=START_SECONDS)
+            if not done:
+                said = (done.stderr.strip().splitlines() or ["no word"])[0]
+                failure = CheckResult(f"{step.subject}: {unit} {aim}", Verdict.FAIL, said, host=host.name)
+                raise self._held(step.subject, [failure])
 
     def _hosts(self, step: Step) -> list[Host]:
         return self.inventory.group(self.stack.services[step.subject].group)

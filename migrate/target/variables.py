@@ -9,22 +9,23 @@ import ipaddress
 import json
 import re
 import shlex
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
 from migrate.errors import UsageProblem
 from migrate.inventory import Host, Inventory, addresses
+from migrate.logins import USERS, Login, logins_of
 from migrate.plan import digest_of
 from migrate.secret import Secret, Secrets
 from migrate.stack import Media, Release, Service, ServiceKind, Stack
+from migrate.target.firewall import addresses_of, openings
 
-ANYONE = "anyone"
 MEDIA_ROOT = "/srv/media"
 MEDIA_WRITER = "media"
 PLACEHOLDER = re.compile(r"\{(secret:)?([a-z][a-z0-9_-]*)\}")
-BASE_PACKAGES = ("ca-certificates", "nftables", "rsync")
+BASE_PACKAGES = ("ca-certificates", "nftables", "rsync", "sudo", "unattended-upgrades")
 PACKAGES: Mapping[ServiceKind, tuple[str, ...]] = {
     ServiceKind.POSTGRESQL: ("postgresql", "python3-psycopg2"),
     ServiceKind.REDIS: ("redis-server",),
@@ -86,9 +87,10 @@ class _Provisioned:
 
     def variables(self) -> dict[str, Any]:
         kinds = [service.kind for service in self.services.values()]
-        return {
+        told = {
             "packages": packages_of(self.stack, self.host),
             "masked_units": sorted({unit for kind in kinds for unit in MASKED_UNITS.get(kind, ())}),
+            "users": [_as_variables(login) for login in self._logins()],
             "firewall": {"ssh_port": self.host.port, "rules": self._firewall_rules()},
             "postgresql": self._postgresql(),
             "redis": self._redis(),
@@ -96,6 +98,8 @@ class _Provisioned:
             "edge": self._edge(),
             "processes": [self._process(name, service) for name, service in self._of(ServiceKind.PROCESS)],
         }
+        self._hold_ports()
+        return told
 
     def secret_variables(self) -> dict[str, Any]:
         databases = [d for d in self.stack.databases.values() if d.service in self.services]
@@ -126,27 +130,31 @@ class _Provisioned:
             )
         return found[0][1] if found else None
 
-    def _firewall_rules(self) -> list[dict[str, Any]]:
-        """One rule a port; `sources` is empty where anyone may connect."""
-        opened: dict[int, set[str]] = {}
-        for service in self.services.values():
-            for port, groups in ((service.port, service.open_to), (service.write_port, service.writers)):
-                if port and groups:
-                    opened.setdefault(port, set()).update(groups)
-        return [
-            {"port": port, "sources": [] if ANYONE in groups else self._addresses(groups)}
-            for port, groups in sorted(opened.items())
-        ]
+    def _hold_ports(self) -> None:
+        holders: dict[int, str] = {}
+        for name, service in self.services.items():
+            for port in filter(None, (service.port, service.write_port)):
+                first = holders.setdefault(port, name)
+                if first != name:
+                    raise UsageProblem(
+                        f"{first} and {name} both listen on port {port}",
+                        where=f"host {self.host.name}",
+                        expected="a port of its own for each service of a host",
+                        hint="give one of them another port, or a group, and so a host, of its own",
+                    )
 
-    def _addresses(self, groups: Iterable[str]) -> list[str]:
-        hosts = {host.name: host for group in groups for host in self.inventory.group(group)}
-        return sorted({_numeric(self.inventory, host) for host in hosts.values()}, key=_address_order)
+    def _logins(self) -> tuple[Login, ...]:
+        return logins_of(self.inventory.merged.get(self.host.name, {}).get(USERS))
+
+    def _firewall_rules(self) -> list[dict[str, Any]]:
+        opened = openings(self.stack, self.inventory, self.host)
+        return [{"port": opening.port, "sources": list(opening.sources)} for opening in opened]
 
     def _postgresql(self) -> dict[str, Any] | None:
         service = self._only(ServiceKind.POSTGRESQL)
         if service is None:
             return None
-        clients = [str(ipaddress.ip_network(address)) for address in self._addresses(service.open_to)]
+        clients = [str(ipaddress.ip_network(address)) for address in addresses_of(self.inventory, service.open_to)]
         return {"port": service.port, "clients": clients}
 
     def _redis(self) -> dict[str, Any] | None:
@@ -269,21 +277,8 @@ def url_path(url: str) -> str:
     return "/" + path.strip("/") + "/" if path.strip("/") else "/"
 
 
-def _numeric(inventory: Inventory, host: Host) -> str:
-    try:
-        return str(ipaddress.ip_address(host.address))
-    except ValueError as fault:
-        raise UsageProblem(
-            f"the address of {host.name} is a name: {host.address}",
-            where=str(inventory.path),
-            expected="an IP address: the firewalls of the other hosts let it in by number",
-            hint=f"set ansible_host of {host.name} to its address",
-        ) from fault
-
-
-def _address_order(address: str) -> tuple[int, int]:
-    number = ipaddress.ip_address(address)
-    return number.version, int(number)
+def _as_variables(login: Login) -> dict[str, Any]:
+    return {**asdict(login), "keys": list(login.keys)}
 
 
 def _bracketed(address: str) -> str:

@@ -8,67 +8,28 @@ import subprocess
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from migrate.action import StepContext
-from migrate.adapters.ansible import AnsiblePlaybooks
 from migrate.adapters.ssh import SshHosts
 from migrate.check import ChecksHeld, Verdict
 from migrate.errors import GateHeld
-from migrate.inventory import Inventory, read_inventory
 from migrate.lab import HostSpec, Lab
-from migrate.manifest import read_stack
-from migrate.plan import Effect, Phase, Step
-from migrate.ports import Completed
-from migrate.secret import Secret, Secrets, load_or_generate
-from migrate.stack import Stack
-from migrate.target.playbooks import playbooks_folder
+from migrate.secret import Secret, Secrets
 from migrate.target.preflight import HostsRefused, HostsUnreachable, Preflight
-from migrate.target.provision import MARKER, Provision, ProvisionDrift
-from migrate.target.release import ReleaseInstall
-from migrate.target.variables import provision_variables
+from migrate.target.provision import MARKER, Provision
+from tests.homes import CONTEXT, STEP, Home, home_on
 from tests.release_archives import release
 
 pytestmark = pytest.mark.lab
-PLAZA = Path(__file__).parents[2] / "examples" / "plaza" / "stack.yaml"
-CONTEXT = StepContext()
-STEP = Step("step", Phase.PROVISION, "kind", "title", Effect.REVERSIBLE, subject="plaza")
 START_ORDER = (("edge", "nginx-media"), ("app", "plaza-worker"), ("app", "plaza-web"), ("edge", "nginx-edge"))
 
 
-@dataclass(frozen=True)
-class Home:
-    stack: Stack
-    inventory: Inventory
-    secrets: Secrets
-    hosts: SshHosts
-    playbooks: AnsiblePlaybooks
-    folder: Path
-
-    def run(self, host: str, *command: str) -> Completed:
-        return self.hosts.run(self.inventory.hosts[host], command)
-
-    def says(self, host: str, script: str) -> str:
-        done = self.run(host, "sh", "-c", script)
-        assert done, done
-        return done.stdout.strip()
-
-    def provision(self) -> Provision:
-        return Provision(self.hosts, self.playbooks, self.stack, self.inventory, self.secrets)
-
-    def drift(self) -> ProvisionDrift:
-        return ProvisionDrift(self.hosts, self.playbooks, self.stack, self.inventory, self.secrets)
-
-    def release_install(self, archive: Path) -> ReleaseInstall:
-        return ReleaseInstall(
-            self.hosts, self.playbooks, self.stack, self.inventory, self.secrets, lambda bucket, pattern: archive
-        )
-
-    def states(self) -> dict[str, str]:
-        return {unit: self.run(host, "systemctl", "is-active", unit).stdout.strip() for host, unit in START_ORDER}
+def states(home: Home) -> dict[str, str]:
+    return {unit: home.run(host, "systemctl", "is-active", unit).stdout.strip() for host, unit in START_ORDER}
 
 
 @pytest.fixture(scope="module")
@@ -82,10 +43,8 @@ def home(module_lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         ]
     )
     path = module_lab.write_inventory(folder / "hosts.yml", hosts=["data", "app", "edge"], extra_groups={})
-    stack, inventory = read_stack(PLAZA), read_inventory(path)
-    secrets = load_or_generate(folder / "secrets.json", stack.secrets, {})
     with SshHosts() as hosts:
-        yield Home(stack, inventory, secrets, hosts, AnsiblePlaybooks(folder / "ansible"), folder)
+        yield home_on(path, hosts, folder)
 
 
 def test_preflight_passes_on_bare_hosts(home: Home) -> None:
@@ -144,14 +103,7 @@ def test_preflight_holds_where_the_package_mirror_does_not_answer(home: Home) ->
 
 
 def test_a_dry_run_on_bare_hosts_foresees_changes_and_makes_none(home: Home) -> None:
-    told = provision_variables(home.stack, home.inventory, home.secrets)
-    result = home.playbooks.run(
-        playbooks_folder() / "provision.yml",
-        home.inventory,
-        variables={**told.variables, "cloudexit_marker": "dry"},
-        secrets=told.secrets,
-        check=True,
-    )
+    result = home.play(check=True)
     assert result, result
     assert all("base : Install packages in one transaction" in play.changed_tasks for play in result.hosts.values())
     assert home.run("data", "dpkg-query", "-W", "postgresql").exit_status == 1
@@ -164,7 +116,7 @@ def test_provision_makes_the_hosts_ready_and_starts_only_database_and_cache(home
     outcome = action.apply(STEP, CONTEXT)
     print("provision:", json.dumps(outcome.detail))
     assert action.verify(STEP, CONTEXT) is Verdict.PASS
-    assert set(home.states().values()) == {"inactive"}
+    assert set(states(home).values()) == {"inactive"}
     assert home.says("data", "systemctl is-active postgresql redis-server").split() == ["active", "active"]
     assert home.says("edge", "systemctl is-enabled nginx.service || true") == "masked"
 
@@ -202,7 +154,7 @@ def test_a_release_is_installed_beside_the_last_and_switched_to(home: Home, tmp_
     assert home.says("app", "readlink /srv/plaza/current; ls /srv/plaza/releases").split() == [
         "/srv/plaza/releases/1.1.0", "1.0.0", "1.1.0",
     ]  # fmt: skip
-    assert home.states()["plaza-web"] == "inactive"
+    assert states(home)["plaza-web"] == "inactive"
 
 
 def test_an_interrupted_installation_is_made_whole(home: Home, tmp_path: Path) -> None:
@@ -233,7 +185,7 @@ def test_everything_started_answers_through_the_edge_and_nothing_drifts(home: Ho
     assert json.loads(body)["media"].endswith(f"@{edge.address}:8081/plaza-media/")
     assert headers["X-Content-Type-Options"] == "nosniff" and headers["X-Frame-Options"] == "SAMEORIGIN"
     home.drift().apply(STEP, CONTEXT)
-    assert set(home.states().values()) == {"active"}
+    assert set(states(home).values()) == {"active"}
 
 
 def test_media_is_written_with_the_password_only_and_read_through_the_edge(home: Home) -> None:
@@ -251,26 +203,6 @@ def test_media_is_written_with_the_password_only_and_read_through_the_edge(home:
     assert status(f"http://{edge}/media/.uploads/") == 404
     assert home.says("app", f"curl -s -o /dev/null -w '%{{http_code}}' -u media:{password} -X DELETE {store}") == "204"
     assert status(f"http://{edge}/media/images/2026/ab/picture.jpg") == 404
-
-
-def test_the_firewall_is_closed_but_for_what_the_stack_needs(home: Home) -> None:
-    def reaches(source: str, target: str, port: int) -> bool:
-        address = home.inventory.hosts[target].address
-        return bool(home.run(source, "timeout", "2", "bash", "-c", f"</dev/tcp/{address}/{port}"))
-
-    ports = {"data": (22, 5432, 6379), "app": (22, 8000), "edge": (22, 80, 8080, 8081)}
-    for host in ports:
-        home.says(host, "systemd-run --collect --unit=unasked python3 -m http.server 9999")
-    opened = {
-        (source, target, port)
-        for source in ports
-        for target, own in ports.items()
-        for port in (*own, 9999)
-        if source != target and reaches(source, target, port)
-    }
-    always = {(s, t, 22) for s in ports for t in ports if s != t} | {("data", "edge", 80), ("app", "edge", 80)}
-    needed = {("app", "data", 5432), ("app", "data", 6379), ("app", "edge", 8081), ("edge", "app", 8000)}
-    assert opened == always | needed
 
 
 def test_a_firewall_that_was_emptied_by_hand_is_drift_and_comes_back(home: Home) -> None:
@@ -292,10 +224,8 @@ def test_a_user_with_sudo_provisions_as_root_does(home: Home) -> None:
     assert (
         Provision(home.hosts, home.playbooks, home.stack, inventory, home.secrets).verify(STEP, CONTEXT) is Verdict.PASS
     )
-    told = provision_variables(home.stack, inventory, home.secrets)
-    variables = {**told.variables, "cloudexit_marker": home.says("app", f"cat {MARKER}")}
-    playbook = playbooks_folder() / "provision.yml"
-    result = home.playbooks.run(playbook, inventory, variables=variables, secrets=told.secrets, limit=["app"])
+    rescued = replace(home, inventory=inventory)
+    result = rescued.play(limit=["app"], cloudexit_marker=home.says("app", f"cat {MARKER}"))
     assert result and result.changed == 0 and result.hosts["app"].ok > 10
 
 
@@ -307,8 +237,8 @@ def test_a_changed_environment_restarts_only_the_processes_that_run(home: Home) 
     before = home.says("app", "systemctl show -P MainPID plaza-web")
     home.provision().apply(STEP, CONTEXT)
     assert home.says("app", "systemctl show -P MainPID plaza-web") != before
-    assert home.states() | {"plaza-worker": ""} == dict.fromkeys(home.states(), "active") | {"plaza-worker": ""}
-    assert home.states()["plaza-worker"] == "inactive"
+    assert states(home) | {"plaza-worker": ""} == dict.fromkeys(states(home), "active") | {"plaza-worker": ""}
+    assert states(home)["plaza-worker"] == "inactive"
     assert home.says("app", f"cat {MARKER}") != ""
 
 

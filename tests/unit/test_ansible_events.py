@@ -42,6 +42,14 @@ def test_changed_tasks_and_the_time_of_the_slowest_host_are_kept() -> None:
     assert result.role_seconds == {"base": 4.0, "playbook": 1.5}
 
 
+def test_a_checkout_below_a_folder_called_roles_has_the_roles_names_all_the_same() -> None:
+    deep = event(
+        "runner_on_ok", path="/srv/roles/cloudexit/playbooks/roles/base/tasks/main.yml:3", res={"changed": True}
+    )
+    result = folded(deep, stats(ok={"a": 1, "b": 1}, changed={"a": 1})).result("provision", 1.0)
+    assert result.hosts["a"].changed_tasks == ("base : Install",)
+
+
 def test_a_change_whose_output_is_hidden_is_still_told() -> None:
     hidden = event("runner_on_ok", task="Write the password", res={"censored": "hidden"})
     result = folded(hidden, stats(ok={"a": 1, "b": 1}, changed={"a": 1})).result("provision", 1.0)

@@ -78,9 +78,22 @@ def test_a_service_is_started_now_and_at_every_boot(units: Units) -> None:
     action = starting(units, RUNS)
     assert action.verify(MEDIA, CONTEXT) is Verdict.FAIL
     outcome = action.apply(MEDIA, CONTEXT)
-    assert units.asked[-3:-1] == ["enable nginx-media.service", "start nginx-media.service"]
     assert outcome.detail["hosts"] == ["here"] and all(outcome.checks)
     assert action.verify(MEDIA, CONTEXT) is Verdict.PASS
+
+
+def test_a_boot_starts_a_service_only_once_its_gate_has_passed(units: Units) -> None:
+    """A host that boots in the middle of a move must not start what was never found healthy."""
+    units.write("true")
+    with pytest.raises(ChecksHeld):
+        starting(units, RUNS).apply(MEDIA, CONTEXT)
+    assert not [line for line in units.asked if line.startswith("enable")]
+    units.starts_well()
+    starting(units, RUNS).apply(MEDIA, CONTEXT)
+    order = [line for line in units.asked if not line.startswith("is-enabled")]
+    assert order[-3:] == [
+        "start nginx-media.service", "is-active nginx-media.service", "enable --quiet --no-reload nginx-media.service",
+    ]  # fmt: skip
 
 
 def test_a_unit_that_does_not_start_stops_the_run(units: Units) -> None:

@@ -100,7 +100,7 @@ def test_a_host_gets_only_the_units_of_its_groups(stack: Stack) -> None:
 
 
 def test_packages_are_one_list_for_all_services_of_a_host(stack: Stack) -> None:
-    base = {"ca-certificates", "nftables", "rsync"}
+    base = {"ca-certificates", "nftables", "rsync", "sudo", "unattended-upgrades"}
     assert {name: set(packages_of(stack, host)) - base for name, host in THREE.hosts.items()} == {
         "data": {"postgresql", "python3-psycopg2", "redis-server"},
         "app": {"python3-packaging", "python3-venv"},
@@ -144,6 +144,15 @@ def test_two_databases_services_on_one_host_are_refused(stack: Stack) -> None:
     services = {**stack.services, "second": stack.services["database"]}
     with pytest.raises(UsageProblem, match="database and second are both of kind postgresql"):
         provision_variables(stack.model_copy(update={"services": services}), THREE, SECRETS)
+
+
+def test_two_services_of_one_host_on_one_port_are_refused(stack: Stack) -> None:
+    services = {**stack.services, "web": stack.services["web"].model_copy(update={"port": 8080})}
+    alone = inventory_of(one=("10.0.0.1", ("database", "cache", "app", "worker", "media", "edge")))
+    changed = stack.model_copy(update={"services": services})
+    with pytest.raises(UsageProblem, match="media and web both listen on port 8080"):
+        provision_variables(changed, alone, SECRETS)
+    provision_variables(changed, THREE, SECRETS)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,57 @@
+"""Which port of which host is open to whom: pure, from the manifest's `open_to` and `writers` and the inventory."""
+
+import ipaddress
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from migrate.errors import UsageProblem
+from migrate.inventory import Host, Inventory
+from migrate.stack import Stack
+
+ANYONE = "anyone"
+
+
+@dataclass(frozen=True)
+class Opening:
+    """A TCP port that is open: to these addresses, or to anyone where there are none."""
+
+    port: int
+    sources: tuple[str, ...] = ()
+
+
+def openings(stack: Stack, inventory: Inventory, host: Host) -> list[Opening]:
+    """What the host's services open, by port; sshd's own port is open beside these. Raises UsageProblem where an
+    address is a name."""
+    groups_of: dict[int, set[str]] = {}
+    for service in stack.services.values():
+        if service.group in host.groups:
+            for port, groups in ((service.port, service.open_to), (service.write_port, service.writers)):
+                if port and groups:
+                    groups_of.setdefault(port, set()).update(groups)
+    return [
+        Opening(port, () if ANYONE in groups else tuple(addresses_of(inventory, groups)))
+        for port, groups in sorted(groups_of.items())
+    ]
+
+
+def addresses_of(inventory: Inventory, groups: Iterable[str]) -> list[str]:
+    """Addresses of every host of the groups, once each, in order. Raises UsageProblem where one is a name."""
+    hosts = {host.name: host for group in groups for host in inventory.group(group)}
+    return sorted({_numeric(inventory, host) for host in hosts.values()}, key=_order)
+
+
+def _numeric(inventory: Inventory, host: Host) -> str:
+    try:
+        return str(ipaddress.ip_address(host.address))
+    except ValueError as fault:
+        raise UsageProblem(
+            f"the address of {host.name} is a name: {host.address}",
+            where=str(inventory.path),
+            expected="an IP address: the firewalls of the other hosts let it in by number",
+            hint=f"set ansible_host of {host.name} to its address",
+        ) from fault
+
+
+def _order(address: str) -> tuple[int, int]:
+    number = ipaddress.ip_address(address)
+    return number.version, int(number)

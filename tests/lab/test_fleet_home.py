@@ -1,0 +1,161 @@
+"""A home of several servers, by the inventory inventories/fleet: one is lost in the middle, and who reaches what.
+
+The tests of this module share the hosts and follow each other: what one has made, the next looks at.
+"""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from migrate.action import StepContext
+from migrate.adapters.ssh import SshHosts
+from migrate.check import Verdict
+from migrate.errors import CloudexitError, ExitCode
+from migrate.lab import HostSpec, HostState, Lab
+from migrate.target.provision import MARKER
+from tests.homes import CONTEXT, PLAZA, STEP, Home, changed_tasks, home_on, lab_inventory
+from tests.release_archives import release
+
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(400)]
+LOST = "edge2"
+OUTSIDE = "outside"
+STRAY = 9999
+UNITS = {"edge": "nginx-edge", "media": "nginx-media", "app": "plaza-web", "worker": "plaza-worker"}
+ECHO = f"""
+import socket, threading
+tcp, udp = socket.create_server(("", {STRAY})), socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+udp.bind(("", {STRAY}))
+threading.Thread(target=lambda: [udp.sendto(*udp.recvfrom(9)) for _ in iter(int, 1)], daemon=True).start()
+while True:
+    tcp.accept()
+"""
+"""A program that nobody asked for: it listens on a port that stands in no manifest, by TCP and UDP."""
+PROBE = """
+import json, socket, sys
+from concurrent.futures import ThreadPoolExecutor
+def reaches(to):
+    kind, address, port = to
+    try:
+        if kind == "tcp":
+            socket.create_connection((address, port), timeout=2).close()
+        else:
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
+                udp.settimeout(2)
+                udp.connect((address, port))
+                udp.send(b"hello")
+                udp.recv(9)
+    except OSError:
+        return False
+    return True
+asked = json.load(sys.stdin)
+with ThreadPoolExecutor(64) as pool:
+    json.dump([to for to, open in zip(asked, pool.map(reaches, asked)) if open], sys.stdout)
+"""
+Way = tuple[str, str, str, int]
+"""From, to, `tcp` or `udp`, port."""
+
+
+@pytest.fixture(scope="module")
+def home(module_lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
+    folder = tmp_path_factory.mktemp("fleet")
+    path = lab_inventory(module_lab, "fleet", folder)
+    with SshHosts() as hosts:
+        yield home_on(path, hosts, folder)
+
+
+def test_a_host_that_is_lost_in_the_middle_is_named_and_the_rest_is_finished(home: Home, module_lab: Lab) -> None:
+    begun: list[str] = []
+
+    def lose_it(detail: Any) -> None:
+        begun.append(str(detail["task"]))
+        if "Write the ruleset" in begun[-1] and module_lab.get(LOST).state is HostState.RUNNING:
+            module_lab.stop(LOST)
+
+    with pytest.raises(CloudexitError) as loss:
+        home.provision().apply(STEP, StepContext(progress=lose_it))
+    assert loss.value.exit_code is ExitCode.UNREACHABLE, loss.value
+    assert loss.value.where == LOST
+    rest = [name for name in home.inventory.hosts if name != LOST]
+    assert f"went through on: {', '.join(rest)}" in loss.value.what
+    assert len({home.says(name, f"cat {MARKER}") for name in rest}) == 1
+
+
+def test_the_next_run_goes_on_with_the_host_that_is_back(home: Home, module_lab: Lab) -> None:
+    module_lab.up([HostSpec(LOST, home.inventory.hosts[LOST].groups)])
+    outcome = home.provision().apply(STEP, CONTEXT)
+    assert {name for name, play in outcome.detail["hosts"].items() if play["changed"]} == {LOST}
+    assert home.provision().verify(STEP, CONTEXT) is Verdict.PASS
+
+
+def test_a_second_run_changes_nothing_on_that_host_either(home: Home) -> None:
+    """The run before was the second one for every other host, and changed nothing there."""
+    marker = home.says(LOST, f"cat {MARKER}")
+    assert changed_tasks(home.play(limit=[LOST], cloudexit_marker=marker)) == {}
+
+
+def manifest_allows(home: Home) -> set[Way]:
+    """Straight from the manifest's text: open_to and writers, host by host, SSH for all, a host itself for itself."""
+    services = yaml.safe_load(PLAZA.read_text())["services"].values()
+    groups = {name: set(host.groups) for name, host in home.inventory.hosts.items()} | {OUTSIDE: set()}
+    allowed = {(source, target, "tcp", 22) for source in groups for target in groups if target != OUTSIDE}
+    for service in services:
+        opened = [(service.get("port"), set(service.get("open_to", [])))]
+        opened.append((service.get("write_port"), set(service.get("writers", []))))
+        for target in (name for name in groups if service["group"] in groups[name]):
+            for port, to in opened:
+                for source in groups:
+                    if port and (source == target or "anyone" in to or to & groups[source]):
+                        allowed.add((source, target, "tcp", port))
+    stray = {(name, name, kind, STRAY) for name in home.inventory.hosts for kind in ("tcp", "udp")}
+    return allowed | stray
+
+
+def listening(home: Home, host: str) -> set[tuple[str, int]]:
+    """What `ss` shows of a host, but for what listens to the host itself alone."""
+    found = set()
+    for line in home.says(host, "ss -Hltun").splitlines():
+        kind, _, _, _, local = line.split()[:5]
+        address, port = local.rsplit(":", 1)
+        if not address.startswith(("127.", "[::1]")):
+            found.add((kind, int(port)))
+    return found
+
+
+def reached(home: Home, source: str, asked: list[tuple[str, str, int]]) -> list[tuple[str, str, int]]:
+    if source == OUTSIDE:
+        command = [sys.executable, "-c", PROBE]
+        text = subprocess.run(command, input=json.dumps(asked), capture_output=True, text=True, check=True).stdout
+    else:
+        done = home.hosts.run(
+            home.inventory.hosts[source], ["python3", "-c", PROBE], stdin=json.dumps(asked).encode(), timeout=60
+        )
+        assert done, done
+        text = done.stdout
+    return [tuple(way) for way in json.loads(text)]
+
+
+def test_what_answers_is_what_the_manifest_allows_from_every_host_to_every_port(home: Home, tmp_path: Path) -> None:
+    home.release_install(release(tmp_path, "1.0.0")).apply(STEP, CONTEXT)
+    for name, host in home.inventory.hosts.items():
+        units = [unit for group, unit in UNITS.items() if group in host.groups]
+        home.says(name, f"systemctl start {' '.join(units)}" if units else "true")
+        home.hosts.run(host, ["systemd-run", "--collect", "--unit=unasked", "python3", "-c", ECHO])
+    home.says("app1", "until ss -Hltn | grep -q ':8000 '; do sleep 0.1; done")
+    home.says("app2", "until ss -Hltn | grep -q ':8000 '; do sleep 0.1; done")
+    ports = {name: listening(home, name) for name in home.inventory.hosts}
+    address_of = {name: host.address for name, host in home.inventory.hosts.items()}
+    name_of = {address: name for name, address in address_of.items()}
+    asked = [(kind, address_of[name], port) for name, found in ports.items() for kind, port in sorted(found)]
+    answered = {
+        (source, name_of[address], kind, port)
+        for source in (*home.inventory.hosts, OUTSIDE)
+        for kind, address, port in reached(home, source, asked)
+    }
+    assert answered == manifest_allows(home)
+    assert len(asked) >= 3 * len(home.inventory.hosts)

@@ -1,0 +1,36 @@
+"""What the roles say of themselves: every variable has a description, and the stated defaults are those that hold."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROLES = sorted((Path(__file__).parents[2] / "playbooks" / "roles").iterdir())
+
+
+def options(role: Path) -> dict[str, dict[str, Any]]:
+    document = yaml.safe_load((role / "meta" / "argument_specs.yml").read_text())
+    found: dict[str, dict[str, Any]] = document["argument_specs"]["main"]["options"]
+    return found
+
+
+@pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
+def test_the_defaults_of_a_role_are_the_documented_ones(role: Path) -> None:
+    file = role / "defaults" / "main.yml"
+    defaults = yaml.safe_load(file.read_text()) if file.exists() else {}
+    assert defaults == {name: option["default"] for name, option in options(role).items() if "default" in option}
+
+
+@pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
+def test_every_variable_of_a_role_is_described_and_either_required_or_has_a_default(role: Path) -> None:
+    for name, option in options(role).items():
+        assert name.startswith(f"{role.name}_"), name
+        assert option["description"].endswith("."), name
+        assert option.get("required", False) is ("default" not in option), name
+
+
+@pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
+def test_no_task_goes_on_after_an_error(role: Path) -> None:
+    for file in role.rglob("*.yml"):
+        assert "ignore_errors" not in file.read_text(), file
