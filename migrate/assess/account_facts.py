@@ -38,10 +38,11 @@ class AccountFacts:
     unknown: int
 
 
-def account_facts(stack: Stack, observed: Observed, at: str) -> AccountFacts:
-    """What the account told of the manifest's parts; `at` is when it was looked at, ISO 8601."""
+def account_facts(stack: Stack, observed: Observed, at: str, *, everywhere: bool = True) -> AccountFacts:
+    """What the account told of the manifest's parts; `at` is when it was looked at, ISO 8601; `everywhere`: in every
+    region, and not only in some that were named."""
     buckets = {name: _bucket(name, bucket, observed, at) for name, bucket in stack.buckets.items()}
-    databases = {name: _database(name, observed) for name in stack.databases}
+    databases = {name: _database(name, observed, everywhere) for name in stack.databases}
     caches = {name: _Entry(unknown="the account does not tell the size of a snapshot") for name in stack.caches}
     sections = {"buckets": buckets, "databases": databases, "caches": caches}
     lines = [HEAD.format(account=observed.account, at=at)]
@@ -123,14 +124,18 @@ def _of_classes(bucket: Resource, fields: dict[str, object], unknown: str) -> _E
     return _Entry(fields, unknown)
 
 
-def _database(name: str, observed: Observed) -> _Entry:
-    """The one instance or cluster that goes by the database's name, or was made with it in it."""
+def _database(name: str, observed: Observed, everywhere: bool) -> _Entry:
+    """The one instance or cluster that goes by the database's name, or was made with it in it: the only one, if every
+    place was seen in which another could be."""
     databases = [r for r in observed.resources if (r.service, r.kind) in (("rds", "instance"), ("rds", "cluster"))]
     fitting = [r for r in databases if name in (r.name, r.facts.get("database"))]
     if len(fitting) != 1:
         which = ", ".join(f"rds/{r.name} ({r.region})" for r in fitting or databases) or "none was seen"
         return _Entry(unknown=f"which database of the account it is cannot be told: {which}")
     (found,) = fitting
+    if not everywhere or any(unseen.service == "rds" and not unseen.about for unseen in observed.unseen):
+        where = "not every region was looked at" if not everywhere else "not every place could be seen"
+        return _Entry(unknown=f"rds/{found.name} ({found.region}) goes by this name, and {where} for another")
     if found.facts.get("engine_family") != "postgresql":
         return _Entry(unknown=f"rds/{found.name} is no PostgreSQL")
     if "used_bytes" not in found.facts:

@@ -102,7 +102,7 @@ def _verdict(totals: Totals, faults: Sequence[Fault]) -> Conclusion:
         return Conclusion.WRONG_MANIFEST
     if totals.unanswered:
         return Conclusion.HELD
-    return Conclusion.UNKNOWN if totals.unseen else Conclusion.FREE
+    return Conclusion.UNKNOWN if totals.unseen or totals.buckets_of_unknown_size else Conclusion.FREE
 
 
 def _reasons(
@@ -118,6 +118,11 @@ def _reasons(
         services = sorted({finding.resource.service for finding in findings if finding.unanswered})
         where = " in the manifest" if question.stack else ", for there is no manifest"
         yield f"{totals.unanswered:,} captive without an answer{where}: {', '.join(services)}"
+    if totals.buckets_of_unknown_size:
+        yield (
+            f"of {totals.buckets_of_unknown_size:,} buckets that hold something the metrics do not tell how much, nor"
+            " whether some of it is archived"
+        )
     denied = sum(u.reason is Blindness.NOT_ALLOWED for u in unseen)
     if denied:
         yield f"not allowed to look in {denied:,} places: what is there is not known"

@@ -19,8 +19,8 @@ REGISTRAR_HOURS = 168.0
 RECORD_TTL_SECONDS = 300
 """A record with a longer TTL than this keeps users at the old address when the time comes."""
 DUMP_HOURS = 4.0
-ARCHIVE_BULK_HOURS = {"GLACIER": 12.0, "DEEP_ARCHIVE": 48.0, "INTELLIGENT_TIERING_ARCHIVE": 12.0}
-"""Bulk retrieval, at worst, by storage class."""
+ARCHIVE_BULK_HOURS = {"GLACIER": 12.0, "DEEP_ARCHIVE": 48.0, "INTELLIGENT_TIERING_ARCHIVE": 48.0}
+"""Bulk retrieval, at worst, by storage class; of the archive tiers of intelligent tiering that of the deeper."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +83,13 @@ def _name_servers(zone: Resource) -> float | None:
     return seconds / 3600 if not zone.facts.get("private") and seconds > RECORD_TTL_SECONDS else None
 
 
+def _signed(zone: Resource) -> float | None:
+    """A zone of which nobody could say whether it is signed is taken for one that is."""
+    if zone.kind != "zone" or zone.facts.get("private"):
+        return None
+    return 24.0 if zone.facts.get("signed") or "signed" in zone.unseen else None
+
+
 def _records(zone: Resource) -> float | None:
     seconds = zone.whole("longest_record_ttl_seconds")
     return seconds / 3600 if not zone.facts.get("private") and seconds > RECORD_TTL_SECONDS else None
@@ -112,7 +119,8 @@ CLOCKS = (
         "route53domains", "start moving the registrations to another registrar",
         "unlock, take the authorisation code, start the transfer at the new registrar",
         f"{AWS}/Route53/latest/DeveloperGuide/domain-transfer-from-route-53.html",
-        "set the name servers of the new home at this registrar at once; the registration can follow",
+        "set the name servers of the new home at this registrar at once (of a signed zone only once its DS record has"
+        " left the caches); the registration can follow",
         _where(REGISTRAR_HOURS, kind="domain"),
     ),
     Clock(
@@ -132,22 +140,23 @@ CLOCKS = (
         "s3", "ask for the archived objects now, in bulk",
         "cloudexit export s3://BUCKET DEST --restore-archived bulk, or S3 Batch Operations",
         f"{AWS}/AmazonS3/latest/userguide/restoring-objects-retrieval-options.html",
-        "ask for the standard tier instead: 12 h for DEEP_ARCHIVE, 5 h for GLACIER, and dearer",
+        "ask for the standard tier instead: 12 h for DEEP_ARCHIVE and intelligent tiering, 5 h for GLACIER; dearer",
         _archived,
     ),
     Clock(
         "route53", "lower the TTL of the NS records to 300 s",
         "aws route53 change-resource-record-sets; the TTL at the parent is the registry's and stays",
         READ,
-        "put a second DNS vendor's servers into the delegation now, beside the old ones, with the same records",
+        "put a second DNS vendor's servers into the delegation now, beside the old ones, with the same records (of a"
+        " signed zone only once its DS record has left the caches)",
         _name_servers,
     ),
     Clock(
         "route53", "take the DS record out at the registrar (the zone is signed with a key that stays)",
-        "registrar's page; then wait for the DS record's TTL before name servers change",
+        "registrar's page; then wait for the DS record's TTL: change no name server before, or the name vanishes",
         ASSUMED,
         "do not change name servers before the DS record has left the caches: the name would vanish",
-        _where(24.0, kind="zone", signed=True),
+        _signed,
     ),
     Clock(
         "route53", "lower the TTL of the records that will change to 300 s",

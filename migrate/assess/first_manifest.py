@@ -66,7 +66,8 @@ def sounds_like(bucket: str) -> str:
 def _bucket_lines(buckets: Sequence[Resource], holds: Mapping[str, str], chosen: Mapping[str, str]) -> Iterator[str]:
     for kind, name in EXAMPLE_BUCKETS.items():
         if kind not in chosen:
-            yield f"  {name}: {{holds: {kind}}}"
+            missing = f"   # an example: no bucket of the account sounds like {kind}" if buckets else ""
+            yield f"  {name}: {{holds: {kind}}}{missing}"
     if buckets:
         yield "  # Found in the account; what each holds is a guess by its name. Take out what may stay behind."
     for bucket in buckets:

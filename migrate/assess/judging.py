@@ -9,7 +9,7 @@ from migrate.assess.observed import Resource
 from migrate.stack import Vendor
 
 TIGHTNESS = {Hold.CAPTIVE: 0, Hold.REPLACEABLE: 1, Hold.PORTABLE: 2}
-OTHER_NAMES = {"cognito": "cognito-idp", "sesv2": "ses", "s3api": "s3", "aoss": "opensearch"}
+OTHER_NAMES = {"cognito": "cognito-idp", "sesv2": "ses", "s3api": "s3"}
 """What people call a service -> what it is called here."""
 UNKNOWN_WAY = (
     "nothing is known here of this kind",

@@ -18,6 +18,7 @@ from migrate.assess.findings import Conclusion
 from migrate.assess.first_hour import NOTICE_HOURS
 from migrate.assess.observed import Observed
 from migrate.assess.vendors import require_vendors
+from migrate.cli.keeping import keep_new
 from migrate.cli.leaks import Sought, seek
 from migrate.cli.options import DEFAULT_STACK
 from migrate.cli.output import Json, Output, Quiet, Verbose
@@ -97,12 +98,12 @@ def assess_command(
     observed = observed.model_copy(update={"unseen": (*observed.unseen, *unseen)})
     faults = faults_of_manifest(read_yaml(path), manifest, observed) if manifest else ()
     found = assess(observed, question, datetime.now(UTC), leaks=leaks, not_looked_for=not_looked_for, faults=faults)
-    if facts and manifest:
-        _write_facts(facts, account_facts(manifest, observed, found.at), output)
     if as_json:
         output.document(found.model_dump(mode="json"))
     else:
         show_assessment(output.results, found, verbose=verbose)
+    if facts and manifest:
+        _write_facts(facts, account_facts(manifest, observed, found.at, everywhere=not regions), output)
     if found.verdict is not Conclusion.FREE:
         raise typer.Exit(found.exit_code)
 
@@ -127,13 +128,7 @@ def _require_room(facts: Path, stack: Stack | None) -> None:
 
 
 def _write_facts(path: Path, facts: AccountFacts, output: Output) -> None:
-    try:
-        with path.open("x", encoding="utf-8") as stream:
-            stream.write(facts.text)
-    except OSError as problem:
-        raise UsageProblem(
-            f"cannot be written: {problem.strerror}", where=str(path), hint="choose a folder that can be written to"
-        ) from problem
+    keep_new({path: facts.text})
     output.say(escape(f"written: {path}; {facts.known} sizes are known, {facts.unknown} are not and say why"))
 
 

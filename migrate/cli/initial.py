@@ -45,8 +45,9 @@ def init(
 
 def filled(template: str, first: FirstManifest) -> str:
     """The template with the parts in it; a part without lines leaves none behind."""
-    for example, name in first.names.items():
-        template = template.replace(example, name)
+    if first.names:  # in one pass: a name of the account may hold another example in it
+        examples = "|".join(re.escape(example) for example in sorted(first.names, key=len, reverse=True))
+        template = re.sub(examples, lambda found: first.names[found.group()], template)
     parts = {
         "BUCKETS": first.buckets, "OLD_URLS": first.old_urls, "DATABASES": first.databases, "CACHES": first.caches,
         "VENDORS": first.vendors, "ANSWERS": first.answers, "HOSTS": first.hosts,

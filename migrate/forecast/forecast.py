@@ -56,6 +56,7 @@ def forecast(plan: Plan, basis: Basis, occasion: Occasion) -> Forecast:
         go_at=occasion.go_at,
         method=METHOD,
         export_hosts=basis.export.hosts,
+        oldest_fact=_oldest(basis),
         lanes=basis.lanes,
         finishes=finishes,
         more_lanes=_more_lanes(plan, medians, timeline, up, basis.lanes) if told and up else (),
@@ -185,3 +186,10 @@ def _begin_by(plan: Plan, chain: Chain, deadline: datetime | None) -> dict[str, 
     """Bucket -> the last moment at which its export can begin."""
     begins = _last_begins(plan, chain, deadline)
     return {plan.steps[i].subject: at for i, at in begins.items() if plan.steps[i].kind == "export.bucket"}
+
+
+def _oldest(basis: Basis) -> datetime | None:
+    facts = basis.facts
+    sizes = [basis.bucket(name) for name in basis.stack.buckets]
+    observed = [*sizes, *facts.databases.values(), *facts.caches.values()]
+    return min((one.at for one in observed if one and one.at), default=None)

@@ -318,6 +318,8 @@ class Forecast(Part):
     """Export hosts that were reckoned with. `run` drives one; more are worked by hand."""
     lanes: int
     """Steps that run at once, beside those that need the old home."""
+    oldest_fact: AwareDatetime | None
+    """When the oldest of the facts about the old home that it rests on was observed; empty where none says when."""
     finishes: tuple[Finish, ...]
     """out, up and proved; those that can be told."""
     more_lanes: tuple[LaneOutcome, ...]

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from datetime import timedelta
 
 from rich.console import Console
 from rich.markup import escape
@@ -15,6 +16,9 @@ from migrate.report.terminal import MARKS
 
 SHORT_SHOWN = 3
 LAG = "cutover.lag"
+STALE = timedelta(days=7)
+"""Sizes that are older than this are worth a word: the app goes on writing."""
+LOOK_AGAIN = "look again: cloudexit assess --facts, plan --probe"
 BY_HAND = (
     "`run` drives one: share out buckets and prefixes, cloudexit export s3://BUCKET/PREFIX DEST on each, and bring the"
     " archives together"
@@ -104,6 +108,9 @@ def gaps(forecast: Forecast) -> Iterator[tuple[str, str]]:
             yield "LEAVES", f"{row.objects:,} objects, {sized(row.bytes or 0)}, of {row.bucket}: {row.what}; {row.how}"
     if forecast.export_hosts > 1:
         yield "BY HAND", f"{forecast.export_hosts} export hosts are reckoned with, and {BY_HAND}"
+    if forecast.oldest_fact and forecast.made_at - forecast.oldest_fact > STALE:
+        days = (forecast.made_at - forecast.oldest_fact).days
+        yield "OLD", f"the oldest size that this rests on was observed {days:,} days ago; {LOOK_AGAIN}"
     late = _late_lags(forecast)
     if late:
         yield "LATE", f"{few(late)}: {TOO_LATE}"

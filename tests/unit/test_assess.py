@@ -295,3 +295,19 @@ def test_a_readable_bucket_of_backups_is_a_leak(plaza: Stack) -> None:
 def test_each_clock_names_its_ground() -> None:
     grounds = {clock.source if not clock.source.startswith("https://") else "page" for clock in CLOCKS}
     assert grounds == {"page", ASSUMED, READ}
+
+
+def test_a_zone_of_which_nobody_knows_whether_it_is_signed_is_taken_for_signed() -> None:
+    zone = resource("route53/zone").model_copy(update={"unseen": ("signed",)})
+    assert any("DS record" in deed.what and "the name vanishes" in deed.how for deed in first_hour([zone]))
+    assert not any("DS record" in deed.what for deed in first_hour([resource("route53/zone", signed=False)]))
+
+
+def test_the_deep_archive_of_intelligent_tiering_takes_two_days() -> None:
+    bucket = resource("s3/bucket", inventory=True, bytes_by_class={"INTELLIGENT_TIERING_ARCHIVE": 1})
+    assert [deed.clock_hours for deed in first_hour([bucket]) if "archived" in deed.what] == [48]
+
+
+def test_an_answer_under_the_name_that_the_page_gives_is_one() -> None:
+    (named,) = judge([resource("aoss/collection", "one")], {"aoss": "OpenSearch of our own"}, {})
+    assert named.answer == "OpenSearch of our own"

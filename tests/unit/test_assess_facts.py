@@ -156,3 +156,18 @@ def test_a_database_whose_use_is_not_measured_stays_out(tmp_path: Path, plaza: S
     seen = database("plaza").model_copy(update={"facts": {"engine_family": "postgresql", "storage_gb": 500}})
     facts, _ = written(tmp_path, plaza, seen)
     assert facts.databases == {}
+
+
+@pytest.mark.parametrize(
+    ("unseen", "everywhere"),
+    [((Unseen(service="rds", region="eu-west-1", action="rds:DescribeDBInstances", reason=Blindness.NO_ANSWER),), True),
+     ((), False)],
+    ids=["a region was silent", "only some regions were asked"],
+)  # fmt: skip
+def test_the_only_database_that_was_seen_may_not_be_the_only_one(
+    plaza: Stack, unseen: tuple[Unseen, ...], everywhere: bool
+) -> None:
+    observed = Observed(account="1", caller="ops", regions=(), resources=(database("plaza"),), unseen=unseen)
+    text = account_facts(plaza, observed, AT, everywhere=everywhere).text
+    assert "  # " in text.partition("databases:")[2]
+    assert "goes by this name, and not every" in text

@@ -1,7 +1,7 @@
 """Sizes of buckets: what is missing from the metrics is unknown, never none."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -9,6 +9,7 @@ import pytest
 from migrate.adapters.aws_account.answers import NotSeen
 from migrate.adapters.aws_account.reader import Look
 from migrate.adapters.aws_account.readers import metrics as module
+from migrate.adapters.aws_account.readers import s3_metrics
 from migrate.adapters.aws_account.readers.s3 import S3
 from migrate.assess.observed import Blindness, Resource
 
@@ -205,3 +206,16 @@ def test_one_odd_bucket_hides_no_other() -> None:
     assert set(buckets) == {"a", "b"}
     assert buckets["b"].facts["encryption"] == "provider's key"
     assert [(unseen.reason, unseen.about) for unseen in look.unseen] == [(Blindness.NOT_UNDERSTOOD, "a")]
+
+
+def test_a_class_that_everything_has_left_does_not_count_twice() -> None:
+    """A lifecycle rule has moved all of it: the old class is told no more, and its last value is days old."""
+    series = {
+        storage: module.Series("AWS/S3", BYTES, (("BucketName", "b"), ("StorageType", storage)))
+        for storage in ("StandardStorage", "StandardIAStorage")
+    }
+    told = {
+        series["StandardStorage"]: module.Value(100, YESTERDAY - timedelta(days=2)),
+        series["StandardIAStorage"]: module.Value(100, YESTERDAY),
+    }
+    assert s3_metrics._sizes(told).bytes_by_class == {"STANDARD_IA": 100}

@@ -54,8 +54,8 @@ NAMES_AND_KEYS = (
         source=f"{AWS}/acm/latest/userguide/acm-exportable-certificates.html",
     ),
     Rule(
-        "kms", "key", Hold.PORTABLE, when={"origin": "imported"},
-        why="its material came from outside and is known there; ciphertexts of KMS open only in KMS all the same",
+        "kms", "key", Hold.CAPTIVE, when={"origin": "imported"},
+        why="its material came from outside, but what KMS encrypted with it opens only in KMS all the same",
         instead="decrypt through KMS while it answers, and encrypt anew with own keys",
         lead_hours=8, first="list what was encrypted with it by the code itself, and decrypt that first",
         source=f"{AWS}/kms/latest/developerguide/importing-keys.html",

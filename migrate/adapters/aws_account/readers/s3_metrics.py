@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from migrate.adapters.aws_account.reader import Look
@@ -32,6 +33,8 @@ Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/metrics-dimensions
 STORES_OWN = ("Overhead", "StagingStorage")
 """Ends of the dimension's values for what is the store's own."""
 COUNT, BYTES = "NumberOfObjects", "BucketSizeBytes"
+ONE_DAY_MISSED = timedelta(hours=36)
+"""Each value comes once a day; one that is so much older than another of the same bucket is no late one."""
 NAMESPACE, BUCKET, CLASS = "AWS/S3", "BucketName", "StorageType"
 
 
@@ -61,12 +64,15 @@ def bucket_sizes(look: Look, region: str) -> dict[str, Sizes]:
 
 def _sizes(values: Mapping[Series, Value]) -> Sizes:
     by_class: dict[str, int] = defaultdict(int)
+    newest_at = max(told.at for told in values.values())
+    # A class that is told no more while others are has been left by everything that lay in it.
+    values = {one: told for one, told in values.items() if newest_at - told.at < ONE_DAY_MISSED}
     for one, told in values.items():
         storage_type = one.dimension(CLASS)
         if one.metric == BYTES and not storage_type.endswith(STORES_OWN):
             by_class[CLASSES.get(storage_type, storage_type)] += told.value
     counts = [told.value for one, told in values.items() if one.metric == COUNT]
-    at = moment(max(told.at for told in values.values()))
+    at = moment(newest_at)
     return Sizes(dict(by_class) or None, sum(counts) if counts else None, at)
 
 
