@@ -190,7 +190,8 @@ CLOCKS = (
     ),
     Clock(
         "acm", "issue the same certificates elsewhere while DNS is yours",
-        "certbot or lego with a DNS challenge; look at the CAA records first",
+        "certbot or lego with a DNS challenge (those of a private authority: by one of your own); look at the CAA"
+        " records first",
         ASSUMED, "",
         _held_certificate,
     ),
@@ -211,7 +212,8 @@ CLOCKS = (
     ),
     Clock(
         "rds", "make a logical dump of each database and bring it out",
-        "pg_dump --format=custom with its record: docs/how-to/own-stack.md; snapshots cannot leave",
+        "pg_dump --format=custom with its record: docs/how-to/own-stack.md (mysqldump, mongodump of others); snapshots"
+        " cannot leave",
         ASSUMED, "",
         _database,
     ),

@@ -1,5 +1,6 @@
 """What happens when a vendor says no: to users, and to the services, checks and journeys of the manifest."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -7,7 +8,9 @@ from migrate.assess.findings import Stop
 from migrate.assess.judging import service_name
 from migrate.assess.observed import Resource
 from migrate.errors import UsageProblem
-from migrate.stack import ServiceKind, Stack, Vendor
+from migrate.stack import Service, ServiceKind, Stack, Vendor
+
+ADDRESS = re.compile(r"\{([a-z][a-z0-9_-]*)\}")
 
 
 @dataclass(frozen=True)
@@ -143,13 +146,21 @@ def _held(service: str, resources: Sequence[Resource]) -> int:
 
 
 def _with_those_that_wait(stack: Stack, needing: Sequence[str]) -> tuple[str, ...]:
-    """Services that need the vendor, and all that start after them, in the order of their start."""
-    stopped = set(needing)
-    for name in stack.services_in_order():
-        service = stack.services[name]
-        if stopped & {*service.after, *([service.upstream] if service.upstream else [])}:
-            stopped.add(name)
+    """Services that need the vendor, and all that stand on them, in the order of their start."""
+    stopped, before = set(needing), -1
+    while len(stopped) != before:
+        before = len(stopped)
+        groups = {stack.services[name].group for name in stopped}
+        for name, service in stack.services.items():
+            upstream = {service.upstream} if service.upstream else set()
+            if stopped & {*service.after, *upstream} or groups & _spoken_to(service):
+                stopped.add(name)
     return tuple(name for name in stack.services_in_order() if name in stopped)
+
+
+def _spoken_to(service: Service) -> set[str]:
+    """Groups whose address stands in a service's environment or command: `{cache}`."""
+    return {group for text in (*service.environment.values(), service.command or "") for group in ADDRESS.findall(text)}
 
 
 def _ended_journeys(stack: Stack, vendor: Vendor, stopped: Sequence[str]) -> tuple[str, ...]:

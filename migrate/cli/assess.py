@@ -34,7 +34,7 @@ StackArgument = Annotated[
     Path | None, typer.Argument(metavar="[STACK]", help="The manifest; stack.yaml here, if there is one.")
 ]
 Without = Annotated[
-    str, typer.Option("--without", metavar="NAME,…", help="Vendors or services that say no: what stops.")
+    str, typer.Option("--without", metavar="NAME,…", help="Vendors that say no, by name or provider: what stops.")
 ]
 Notice = Annotated[str, typer.Option("--notice", help="Length of the notice that clocks are held against.")]
 Regions = Annotated[list[str] | None, typer.Option("--region", help="Only this region; may be given again.")]

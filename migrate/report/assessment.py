@@ -213,6 +213,9 @@ def _stopped(stop: Stop) -> Iterator[str]:
     if not stop.declared:
         yield "not in the manifest: which services and journeys stop is not known"
         return
+    if not (stop.services or stop.journeys):
+        yield "the manifest names no service and no journey that needs it: what stops is not known"
+        return
     for noun, names in (("services", stop.services), ("checks", stop.checks), ("journeys", stop.journeys)):
         yield f"{noun} that stop: {', '.join(names) or 'none'}"
 

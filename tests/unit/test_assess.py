@@ -311,3 +311,16 @@ def test_the_deep_archive_of_intelligent_tiering_takes_two_days() -> None:
 def test_an_answer_under_the_name_that_the_page_gives_is_one() -> None:
     (named,) = judge([resource("aoss/collection", "one")], {"aoss": "OpenSearch of our own"}, {})
     assert named.answer == "OpenSearch of our own"
+
+
+def test_a_service_that_speaks_to_another_stops_with_it_though_it_does_not_wait_for_it() -> None:
+    stack = read_stack(PLAZA)
+    web = stack.services["web"].model_copy(update={"after": ()})
+    worker = stack.services["worker"].model_copy(update={"after": ()})
+    vendor = Vendor.model_validate({"does": "other", "provider": "memory", "services": ["cache"]})
+    stack = stack.model_copy(
+        update={"services": {**stack.services, "web": web, "worker": worker}, "vendors": {"memory": vendor}}
+    )
+    (stop,) = [stop for stop in stops(stack, [], ["memory"]) if stop.asked]
+    assert set(stop.services) == {"cache", "worker", "web", "edge"}
+    assert stop.journeys == ("member",)

@@ -20,7 +20,7 @@ COMPUTE = (
     ),
     Rule(
         "ec2", "snapshot", Hold.REPLACEABLE,
-        why="a snapshot of a block volume leaves only as a volume again, through a host that it is attached to",
+        why="a snapshot leaves as a volume again, attached to a host, or block by block through the EBS direct APIs",
         instead="files on own disks; make a volume of it, attach it to a host, copy with rsync",
         lead_hours=4, first="say which snapshots hold what no volume holds any more",
         source=f"{AWS}/ebs/latest/userguide/ebs-snapshots.html",

@@ -5,11 +5,25 @@ from migrate.assess.knowledge.rule import AWS, Rule
 
 DATA = (
     Rule(
+        "s3", "bucket", Hold.REPLACEABLE, when={"archived": True, "encryption": "customer key"},
+        why="objects in archive classes must be restored before they are read, up to two days, and then need the key",
+        instead="files on own disks behind nginx, or any S3-compatible store",
+        lead_hours=48, first="ask for the restore now; the exporting identity must be allowed the key (kms:Decrypt)",
+        source=f"{AWS}/AmazonS3/latest/userguide/restoring-objects-retrieval-options.html",
+    ),
+    Rule(
         "s3", "bucket", Hold.REPLACEABLE, when={"archived": True},
         why="objects in archive classes must be restored before they can be read: hours to two days",
         instead="files on own disks behind nginx, or any S3-compatible store",
         lead_hours=48, first="ask for the restore: cloudexit export --restore-archived bulk, or S3 Batch Operations",
         source=f"{AWS}/AmazonS3/latest/userguide/restoring-objects-retrieval-options.html",
+    ),
+    Rule(
+        "s3", "bucket", Hold.PORTABLE, when={"encryption": "customer key", "archived": None},
+        why="reading needs the key; whether some lie in archive classes was not told: those wait up to two days",
+        instead="files on own disks behind nginx, or any S3-compatible store",
+        lead_hours=48, first="let CloudWatch be read; look that the exporting identity may use the key (kms:Decrypt)",
+        source=f"{AWS}/AmazonS3/latest/userguide/UsingKMSEncryption.html",
     ),
     Rule(
         "s3", "bucket", Hold.PORTABLE, when={"encryption": "customer key"},

@@ -45,7 +45,8 @@ def _rds(look: Look) -> Iterator[Resource]:
         yield look.sheet(
             "cluster", name,
             engine=found["Engine"], engine_family=FAMILIES.get(found["Engine"], "other"),
-            version=found.get("EngineVersion"), storage_gb=found.get("AllocatedStorage"),
+            version=found.get("EngineVersion"),
+            storage_gb=None if found["Engine"].startswith("aurora") else found.get("AllocatedStorage"),
             members=len(found.get("DBClusterMembers", ())), encrypted=bool(found.get("StorageEncrypted")),
             database=found.get("DatabaseName"), **used.get(name, {}),
         ).resource()  # fmt: skip
