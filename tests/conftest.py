@@ -4,8 +4,10 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import boto3
 import pytest
 from hypothesis import settings
+from moto.server import ThreadedMotoServer
 
 from migrate.lab.lab import DEFAULT_ROOT
 from migrate.lab.requirements import doctor
@@ -45,3 +47,25 @@ def state(can_hold_hosts: None, tmp_path: Path) -> Iterator[Path]:
     folder = tmp_path / "state"
     yield folder
     lab_of(folder).down()
+
+
+@pytest.fixture
+def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The example's buckets at a real S3 server."""
+    server = ThreadedMotoServer(port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    endpoint = f"http://{host}:{port}"
+    for name, value in (("AWS_ENDPOINT_URL", endpoint), ("AWS_ACCESS_KEY_ID", "a"), ("AWS_SECRET_ACCESS_KEY", "b"),
+                        ("AWS_REGION", "us-east-1")):  # fmt: skip
+        monkeypatch.setenv(name, value)
+    client = boto3.client("s3", endpoint_url=endpoint, region_name="us-east-1")
+    for bucket in ("plaza-backups", "plaza-releases", "plaza-media"):
+        client.create_bucket(Bucket=bucket)
+    for number in range(30):
+        client.put_object(Bucket="plaza-media", Key=f"images/{number}.png", Body=b"p" * 4000)
+    client.put_object(Bucket="plaza-backups", Key="postgresql/plaza-1.dump", Body=b"d" * 90_000)
+    client.put_object(Bucket="plaza-backups", Key="redis/plaza-1.rdb", Body=b"r" * 1000)
+    client.put_object(Bucket="plaza-releases", Key="plaza/plaza-1.tar.gz", Body=b"t" * 50_000)
+    yield endpoint
+    server.stop()

@@ -25,7 +25,7 @@ from migrate.probing.machines import DISK_BYTES, LINK_BYTES, hosts_to_probe, pro
 from migrate.secret import Secrets, load_or_generate
 from migrate.stack import Stack
 from migrate.target.playbooks import playbooks_folder
-from migrate.target.variables import provision_variables
+from migrate.target.provision import mark_of, told_to_playbook
 
 AT_ONCE = 16
 PREDICT_SECONDS = 600.0
@@ -138,11 +138,11 @@ def predict(stack: Stack, inventory: Inventory, secrets_file: Path, output: Outp
 
 
 def _predicted(stack: Stack, inventory: Inventory, secrets: Secrets, folder: Path) -> tuple[Prediction, ...]:
-    told = provision_variables(stack, inventory, secrets)
+    told, digest = told_to_playbook(stack, inventory, secrets)
     try:
         result = AnsiblePlaybooks(folder).run(
             playbooks_folder() / "provision.yml", inventory,
-            variables={**told.variables, "cloudexit_marker": "prediction"},
+            variables={**told.variables, "cloudexit_marker": mark_of(digest, stack, secrets)},
             secrets=told.secrets, limit=list(inventory.hosts), check=True, timeout=PREDICT_SECONDS,
         )  # fmt: skip
     except OutsideProblem as problem:

@@ -50,6 +50,17 @@ def fingerprints(stack: Stack, secrets: Secrets) -> str:
     return ",".join(f"{name}={digest}" for name, digest in sorted(digests.items()))
 
 
+def told_to_playbook(stack: Stack, inventory: Inventory, secrets: Secrets) -> tuple[ProvisionVariables, str]:
+    """What provision.yml is told, and the digest over it and the playbooks. Raises UsageProblem."""
+    told = provision_variables(stack, inventory, secrets)
+    return told, digest_of({"playbooks": playbooks_digest(playbooks_folder()), "told": told.digest})
+
+
+def mark_of(digest: str, stack: Stack, secrets: Secrets) -> str:
+    """What a provisioned host bears as its mark."""
+    return f"{digest} {fingerprints(stack, secrets)}"
+
+
 def _named(marks_of_secrets: str) -> dict[str, str]:
     return dict(part.split("=", 1) for part in marks_of_secrets.split(",") if "=" in part)
 
@@ -65,19 +76,14 @@ class _Provisioning:
         self.secrets = secrets
 
     def variables(self) -> tuple[ProvisionVariables, str]:
-        """What the playbook is told, and the digest over it and the playbooks."""
-        told = provision_variables(self.stack, self.inventory, self.secrets)
-        return told, digest_of({"playbooks": playbooks_digest(playbooks_folder()), "told": told.digest})
+        return told_to_playbook(self.stack, self.inventory, self.secrets)
 
     def play(self, context: StepContext) -> tuple[PlayResult, str]:
         told, marker = self.variables()
         result = self.playbooks.run(
             playbooks_folder() / "provision.yml",
             self.inventory,
-            variables={
-                **told.variables,
-                "cloudexit_marker": f"{marker} {fingerprints(self.stack, self.secrets)}",
-            },
+            variables={**told.variables, "cloudexit_marker": mark_of(marker, self.stack, self.secrets)},
             secrets=told.secrets,
             limit=list(self.inventory.hosts),
             cancelled=context.cancelled,

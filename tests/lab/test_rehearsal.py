@@ -108,6 +108,43 @@ def test_check_finds_the_new_home_healthy_by_itself(undisturbed: Drill, tmp_path
     assert json.loads(done.stdout)["proved"] is True
 
 
+@pytest.fixture
+def state_beside(undisturbed: Drill, tmp_path: Path) -> Path:
+    """A state folder with the drill's secrets and nothing else."""
+    state = tmp_path / "state"
+    state.mkdir(mode=0o700)
+    (state / "secrets.json").write_text((undisturbed.state / "rehearsal" / "secrets.json").read_text())
+    return state
+
+
+def test_ansible_foretells_that_a_finished_home_needs_nothing(undisturbed: Drill, state_beside: Path) -> None:
+    inventory = undisturbed.state / "rehearsal" / "hosts.yml"
+    done = cloudexit("plan", PLAZA, "-i", inventory, "--state", state_beside, "--predict", "--json")
+    assert done.returncode == 0, done.stderr
+    foretold = {row["host"]: row for row in json.loads(done.stdout)["forecast"]["predictions"]}
+    assert {host: (row["changes"], row["problem"]) for host, row in foretold.items()} == dict.fromkeys(
+        ("app", "data", "edge"), (0, "")
+    ), foretold
+
+
+def test_a_probe_measures_the_line_to_a_host_and_what_is_free_there(
+    undisturbed: Drill, state_beside: Path, account: str
+) -> None:
+    inventory = undisturbed.state / "rehearsal" / "hosts.yml"
+    done = cloudexit("plan", PLAZA, "-i", inventory, "--state", state_beside, "--probe", "--json")
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    steps = {step["id"]: step["estimate"] for step in document["steps"]}
+    limits = [limit for stretch in steps["restore.media.plaza"]["stretches"] for limit in stretch]
+    assert ["by SSH to" in limit["source"] for limit in limits if limit["figure"] == "inside"] == [True]
+    room = {(line["where"], line["resource"]): line for line in document["forecast"]["room"]}
+    for where in ("database+cache", "worker+app"):
+        for resource in ("disk", "memory", "ports"):
+            line = room[where, resource]
+            assert (line["verdict"], line["ground"]) == ("pass", "measured"), line
+            assert line["source"].startswith("probe, ")
+
+
 def test_no_secret_stands_in_what_was_kept_or_logged(undisturbed: Drill) -> None:
     secrets = json.loads((undisturbed.state / "rehearsal" / "secrets.json").read_text())
     assert len(secrets) >= 4
