@@ -1,6 +1,7 @@
 """`assess`: the leaks that must be looked for, each where the operator says."""
 
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ from rich.markup import escape
 
 from migrate.adapters.aws_account.calls import Calls
 from migrate.adapters.aws_account.pictures import sampled_positions
-from migrate.adapters.database_leaks import leaks_of_database
+from migrate.adapters.database_leaks import leaks_of_database, require_connection
 from migrate.adapters.dumps import dump_lines
 from migrate.adapters.texts import hosts_in
 from migrate.assess.findings import Leak
@@ -20,6 +21,8 @@ from migrate.cli.output import Output
 from migrate.errors import UsageProblem
 from migrate.secret import Secret
 from migrate.stack import Stack
+
+VARIABLE = re.compile("[A-Za-z_][A-Za-z0-9_]*")
 
 
 @dataclass(frozen=True)
@@ -36,13 +39,8 @@ class Sought:
         for option, path in (("--dump", self.dump), *(("--code", path) for path in self.code)):
             if path is not None and not path.exists():
                 raise UsageProblem("no such file", where=f"{option} {path}", expected="a file or folder")
-        if self.database and not os.environ.get(self.database):
-            raise UsageProblem(
-                f"the environment has no {self.database}",
-                where="--database",
-                expected="name of a variable that holds postgresql://USER:PASSWORD@HOST/NAME",
-                hint="a URL holds a password, so it is not taken from the command line",
-            )
+        if self.database is not None:
+            require_connection(_url_of(self.database), f"--database {self.database}")
 
     def left_out(self) -> Iterator[str]:
         if not self.sample:
@@ -68,13 +66,27 @@ def seek(
         leaks += _leaks_of_dump(sought.dump)
     if sought.database:
         output.say(f"asking the database of {sought.database}, read-only")
-        found, missed = leaks_of_database(Secret(os.environ[sought.database]))
+        found, missed = leaks_of_database(_url_of(sought.database), f"--database {sought.database}")
         leaks += found
         unseen += missed
     for path in sought.code:
         output.say(f"looking through {escape(str(path))}")
         leaks += _leaks_of_files(path)
     return leaks, list(sought.left_out()), unseen
+
+
+def _url_of(variable: str) -> Secret:
+    """Raises UsageProblem; what is no name of a variable may be a URL with its password, and is not repeated."""
+    named = VARIABLE.fullmatch(variable)
+    url = os.environ.get(variable, "") if named else ""
+    if not url:
+        raise UsageProblem(
+            f"the environment has no {variable}" if named else "what was given is not the name of a variable",
+            where="--database",
+            expected="name of a variable that holds postgresql://USER:PASSWORD@HOST/NAME",
+            hint="a URL holds a password, so it is not taken from the command line",
+        )
+    return Secret(url)
 
 
 def _with_images(observed: Observed, stack: Stack | None) -> list[Resource]:
