@@ -11,7 +11,7 @@ from rich.markup import escape
 from migrate.adapters.aws_account.calls import Calls
 from migrate.adapters.aws_account.pictures import sampled_positions
 from migrate.adapters.database_leaks import leaks_of_database, require_connection
-from migrate.adapters.dumps import dump_lines
+from migrate.adapters.dumps import EXPECTED, dump_lines, require_file
 from migrate.adapters.texts import hosts_in
 from migrate.assess.findings import Leak
 from migrate.assess.leaking import hosts_in_file, hosts_of_library
@@ -39,6 +39,8 @@ class Sought:
         for option, path in (("--dump", self.dump), *(("--code", path) for path in self.code)):
             if path is not None and not path.exists():
                 raise UsageProblem("no such file", where=f"{option} {path}", expected="a file or folder")
+        if self.dump:
+            require_file(self.dump)
         if self.database is not None:
             require_connection(_url_of(self.database), f"--database {self.database}")
 
@@ -57,13 +59,16 @@ def seek(
     """Leaks, what was not looked for, and what was not seen. Raises UsageProblem, Unreachable or Refused."""
     leaks: list[Leak] = []
     unseen: list[Unseen] = []
+    left_out = list(sought.left_out())
     if sought.sample:
         buckets = _with_images(observed, stack)
         output.say(f"reading up to {sought.sample} images in each of {len(buckets)} buckets, 256 KiB of each at most")
         leaks, unseen = sampled_positions(calls, buckets, sought.sample)
     if sought.dump:
         output.say(f"reading {escape(str(sought.dump))}, twice")
-        leaks += _leaks_of_dump(sought.dump)
+        found, not_understood = leaks_of_dump(sought.dump)
+        leaks += found
+        left_out += not_understood
     if sought.database:
         output.say(f"asking the database of {sought.database}, read-only")
         found, missed = leaks_of_database(_url_of(sought.database), f"--database {sought.database}")
@@ -72,7 +77,7 @@ def seek(
     for path in sought.code:
         output.say(f"looking through {escape(str(path))}")
         leaks += _leaks_of_files(path)
-    return leaks, list(sought.left_out()), unseen
+    return leaks, left_out, unseen
 
 
 def _url_of(variable: str) -> Secret:
@@ -97,14 +102,23 @@ def _with_images(observed: Observed, stack: Stack | None) -> list[Resource]:
     return [bucket for bucket in buckets if bucket.facts.get("objects") != 0]
 
 
-def _leaks_of_dump(path: Path) -> list[Leak]:
+def leaks_of_dump(path: Path) -> tuple[list[Leak], list[str]]:
+    """Leaks of a dump, and what was not looked for in it. Raises UsageProblem where it is no dump, or not whole."""
     with dump_lines(path) as lines:
         tally = Tally().read(lines)
+    if tally.breaks_off:
+        raise _no_dump(path, f"the dump breaks off within the rows of {tally.breaks_off}")
+    if not (tally.rows or tally.statements):
+        raise _no_dump(path, "this is no dump that is understood: no SQL")
     leaks = list(tally.leaks(str(path)))
     if tally.deleted:
         with dump_lines(path) as lines:
             leaks += MediaOfDeleted(tally).read(lines).leaks(str(path))
-    return leaks
+    return leaks, list(tally.left_out(str(path)))
+
+
+def _no_dump(path: Path, what: str) -> UsageProblem:
+    return UsageProblem(what, where=f"--dump {path}", expected=EXPECTED)
 
 
 def _leaks_of_files(path: Path) -> list[Leak]:
