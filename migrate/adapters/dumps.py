@@ -68,7 +68,7 @@ def _unpacked_head(path: Path) -> bytes:
 
 def _require_text(head: bytes, path: Path) -> None:
     control = CONTROL.search(head)
-    if control and (b"\0" in head or not _is_utf8(head)) or head.startswith(MAGICS):
+    if (control and (b"\0" in head or not _is_utf8(head))) or head.startswith(MAGICS):
         raise UsageProblem("this is no dump that is understood: no SQL", where=f"--dump {path}", expected=EXPECTED)
     if any(name in head for name in OF_ANOTHER_DATABASE):
         raise UsageProblem("this is a dump of MySQL", where=f"--dump {path}", expected=EXPECTED)

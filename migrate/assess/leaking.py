@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from migrate.assess.findings import Leak, LeakKind
 from migrate.assess.observed import Resource
@@ -98,6 +98,15 @@ def hosts_of_library(where: str) -> Leak:
         detail="the provider's own library: code that imports it speaks to the provider",
         first="find who imports it, and give it the address of the new store, or take it out",
     )  # fmt: skip
+
+
+def not_looked_at(where: str, missed: Mapping[str, str]) -> Iterator[str]:
+    """Files that were not looked at, by reason: how many, and the first few names."""
+    for reason in dict.fromkeys(missed.values()):
+        names = [name for name, why in missed.items() if why == reason]
+        more = len(names) - NAMED
+        shown = ", ".join(names[:NAMED]) + (f", and {more:,} more" if more > 0 else "")
+        yield f"provider hosts in {len(names):,} file{'s' * (len(names) != 1)} of {where}: {reason}: {shown}"
 
 
 def positions(bucket: str, with_position: Sequence[str], looked_at: int) -> Leak:

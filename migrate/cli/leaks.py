@@ -12,9 +12,9 @@ from migrate.adapters.aws_account.calls import Calls
 from migrate.adapters.aws_account.pictures import sampled_positions
 from migrate.adapters.database_leaks import leaks_of_database, require_connection
 from migrate.adapters.dumps import EXPECTED, dump_lines, require_file
-from migrate.adapters.texts import hosts_in
+from migrate.adapters.texts import hosts_in, require_readable_kind
 from migrate.assess.findings import Leak
-from migrate.assess.leaking import hosts_in_file, hosts_of_library
+from migrate.assess.leaking import hosts_in_file, hosts_of_library, not_looked_at
 from migrate.assess.observed import Observed, Resource, Unseen
 from migrate.assess.rows import MediaOfDeleted, Tally
 from migrate.cli.output import Output
@@ -37,8 +37,10 @@ class Sought:
     def require_there(self) -> None:
         """Raises UsageProblem where something is named that is not there, before anybody is asked anything."""
         for option, path in (("--dump", self.dump), *(("--code", path) for path in self.code)):
-            if path is not None and not path.exists():
+            if path is not None and _is_missing(path):
                 raise UsageProblem("no such file", where=f"{option} {path}", expected="a file or folder")
+        for path in self.code:
+            require_readable_kind(path)
         if self.dump:
             require_file(self.dump)
         if self.database is not None:
@@ -76,8 +78,17 @@ def seek(
         unseen += missed
     for path in sought.code:
         output.say(f"looking through {escape(str(path))}")
-        leaks += _leaks_of_files(path)
+        found, not_read = leaks_of_files(path)
+        leaks += found
+        left_out += not_read
     return leaks, left_out, unseen
+
+
+def _is_missing(path: Path) -> bool:
+    try:
+        return not path.exists()
+    except OSError:  # there, perhaps: who opens it says why not
+        return False
 
 
 def _url_of(variable: str) -> Secret:
@@ -121,12 +132,13 @@ def _no_dump(path: Path, what: str) -> UsageProblem:
     return UsageProblem(what, where=f"--dump {path}", expected=EXPECTED)
 
 
-def _leaks_of_files(path: Path) -> list[Leak]:
-    found, sdks, whole = hosts_in(path)
-    leaks = [hosts_in_file(f"{path}: {name}" if path.is_dir() else name, hosts) for name, hosts in found.items()]
-    leaks += [hosts_of_library(f"{path}: {sdk}") for sdk in sorted(sdks)]
-    if not whole:
+def leaks_of_files(path: Path) -> tuple[list[Leak], list[str]]:
+    """Leaks of files, and which of them were not looked at. Raises UsageProblem where nothing can be looked at."""
+    looked = hosts_in(path)
+    if not looked.whole:
         raise UsageProblem(
             "more than 4 GiB to look through", where=f"--code {path}", expected="one release or one checkout"
         )
-    return leaks
+    leaks = [hosts_in_file(f"{path}: {name}" if path.is_dir() else name, hosts) for name, hosts in looked.hosts.items()]
+    leaks += [hosts_of_library(f"{path}: {sdk}") for sdk in sorted(looked.libraries)]
+    return leaks, list(not_looked_at(str(path), looked.missed))

@@ -43,7 +43,8 @@ def archive() -> bytes:
 @pytest.mark.parametrize(
     "content",
     [
-        b"", b"\n\n", bytes(range(256)) * 40, b"\x93\x12\xfa\x07garbage\xff", DUMP.encode("utf-16"), MYSQL.encode(), archive(),
+        b"", b"\n\n", bytes(range(256)) * 40, b"\x93\x12\xfa\x07garbage\xff", DUMP.encode("utf-16"), MYSQL.encode(),
+        archive(),
         gzip.compress(bytes(range(256)) * 40), gzip.compress(DUMP.encode())[:-20], gzip.compress(b"PGDMP\x01\x0e\x00"),
         b"SQLite format 3\0", b"BZh91AY&SY", b"dear diary,\nnothing to see here\n", b"PGDMP\x01\x0e\x00",
         gzip.compress(DUMP.encode())[:5],
