@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,8 +64,9 @@ def seek(
     left_out = list(sought.left_out())
     if sought.sample:
         buckets = _with_images(observed, stack)
-        output.say(f"reading up to {sought.sample} images in each of {len(buckets)} buckets, 256 KiB of each at most")
-        leaks, unseen = sampled_positions(calls, buckets, sought.sample)
+        output.say(f"reading up to {sought.sample} objects in each of {len(buckets)} buckets, 256 KiB of each at most")
+        leaks, unseen, looked = sampled_positions(calls, buckets, sought.sample)
+        left_out += [*looked, *not_sampled(_buckets(observed), stack)]
     if sought.dump:
         output.say(f"reading {escape(str(sought.dump))}, twice")
         found, not_understood = leaks_of_dump(sought.dump)
@@ -105,12 +106,30 @@ def _url_of(variable: str) -> Secret:
     return Secret(url)
 
 
+def _buckets(observed: Observed) -> list[Resource]:
+    return [r for r in observed.resources if (r.service, r.kind) == ("s3", "bucket")]
+
+
 def _with_images(observed: Observed, stack: Stack | None) -> list[Resource]:
     """Buckets of media, by the manifest; without one, all that are not known to be empty."""
-    buckets = [r for r in observed.resources if (r.service, r.kind) == ("s3", "bucket")]
-    if stack and any(bucket.holds == "media" for bucket in stack.buckets.values()):
-        return [b for b in buckets if b.name in stack.buckets and stack.buckets[b.name].holds == "media"]
-    return [bucket for bucket in buckets if bucket.facts.get("objects") != 0]
+    media = _media(stack)
+    if media:
+        return [bucket for bucket in _buckets(observed) if bucket.name in media]
+    return [bucket for bucket in _buckets(observed) if bucket.facts.get("objects") != 0]
+
+
+def _media(stack: Stack | None) -> set[str]:
+    return {name for name, bucket in stack.buckets.items() if bucket.holds == "media"} if stack else set()
+
+
+def not_sampled(buckets: Sequence[Resource], stack: Stack | None) -> list[str]:
+    """The buckets of which no image is read because the manifest calls others those of media."""
+    media = _media(stack)
+    others = [bucket.name for bucket in buckets if bucket.name not in media] if media else []
+    if not others:
+        return []
+    noun = f"bucket{'s' * (len(others) != 1)}"
+    return [f"positions in images of {len(others):,} {noun} that the manifest does not call media: {', '.join(others)}"]
 
 
 def leaks_of_dump(path: Path) -> tuple[list[Leak], list[str]]:
