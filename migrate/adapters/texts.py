@@ -30,7 +30,8 @@ ZIP = b"PK\x03\x04"
 TARS = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.bz2")
 USTAR, USTAR_AT = b"ustar", 257
 PACKED: dict[bytes, Callable[[IO[bytes]], IO[bytes]]] = {
-    b"\x1f\x8b": lambda stream: gzip.GzipFile(fileobj=stream), b"BZh": bz2.BZ2File, b"\xfd7zXZ\0": lzma.LZMAFile,
+    b"\x1f\x8b": lambda stream: io.BufferedReader(gzip.GzipFile(fileobj=stream)),
+    b"BZh": bz2.BZ2File, b"\xfd7zXZ\0": lzma.LZMAFile,
 }  # fmt: skip
 """First bytes of one packed file, and who unpacks it."""
 NOT_OPENED = (
@@ -96,7 +97,7 @@ def require_readable_kind(path: Path) -> None:
         )
 
 
-def _libraries(name: str) -> set[str]:
+def _libraries(name: str) -> frozenset[str]:
     return SDKS & {part.partition("-")[0] if part.endswith(".whl") else part for part in _parts(name)}
 
 

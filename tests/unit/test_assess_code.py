@@ -47,7 +47,8 @@ def tarred(**members: bytes) -> bytes:
     [
         ("a.txt.gz", gzip.compress(HOST), "a.txt.gz!a.txt"), ("a.bz2", bz2.compress(HOST), "a.bz2!a"),
         ("layer", gzip.compress(tarred(env=HOST)), "layer!env"), ("a.xz", lzma.compress(HOST), "a.xz!a"),
-        ("app.war", zipped(settings=HOST), "app.war!settings"), ("app", tarred(b__gz=gzip.compress(HOST)), "app!b.gz!b"),
+        ("app.war", zipped(settings=HOST), "app.war!settings"),
+        ("app", tarred(b__gz=gzip.compress(HOST)), "app!b.gz!b"),
         ("app.pyz", b"#!/usr/bin/env python3\n" + zipped(main=HOST), "app.pyz!main"),
     ],
 )  # fmt: skip

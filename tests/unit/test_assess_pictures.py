@@ -8,8 +8,8 @@ import pytest
 from migrate.adapters.aws_account.pictures import is_image, sampled_positions
 from migrate.assess.observed import Resource
 from migrate.cli.leaks import not_sampled
-from migrate.stack import Stack
 from migrate.manifest import read_stack
+from migrate.stack import Stack
 from tests.drill import PLAZA
 from tests.pictures import jpeg
 
@@ -52,7 +52,8 @@ def test_images_whose_keys_have_no_ending_are_found_by_their_content() -> None:
 
 @pytest.mark.parametrize(
     ("named", "untold", "sample", "read"),
-    [(30, 0, 6, (6, 0)), (30, 30, 6, (3, 3)), (1, 30, 6, (1, 5)), (30, 2, 6, (4, 2)), (0, 30, 6, (0, 6)), (5, 5, 1, (1, 0))],
+    [(30, 0, 6, (6, 0)), (30, 30, 6, (3, 3)), (1, 30, 6, (1, 5)), (30, 2, 6, (4, 2)), (0, 30, 6, (0, 6)),
+     (5, 5, 1, (1, 0))],
 )  # fmt: skip
 def test_no_more_is_read_than_the_sample_and_both_kinds_have_their_share(
     named: int, untold: int, sample: int, read: tuple[int, int]
@@ -104,3 +105,16 @@ def test_buckets_that_the_manifest_does_not_call_media_are_named() -> None:
         "positions in images of 2 buckets that the manifest does not call media: plaza-backups, others"
     ]
     assert not_sampled(buckets, None) == []
+
+
+def test_archived_images_beside_other_objects_are_not_called_seen() -> None:
+    class Archived(Bucket):
+        def __call__(self, client: str, region: str, method: str, params: Any) -> Any:
+            answer = super().__call__(client, region, method, params)
+            for one in answer.get("Contents", ()):
+                if one["Key"].endswith(".jpg"):
+                    one["StorageClass"] = "GLACIER"
+            return answer
+
+    _, (unseen,), _ = Archived(**{"a.jpg": b"x", UUID.format(1): b"no image"}).look(5)
+    assert "archive class" in unseen.said
