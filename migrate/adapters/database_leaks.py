@@ -1,9 +1,11 @@
 """Deleted rows, their media, and the provider's names in a live database; read-only, each question bounded."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import psycopg
+from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import dict_row
 
 from migrate.assess.findings import Leak
@@ -19,7 +21,7 @@ from migrate.assess.rows import (
     media_of_deleted,
     soft_deleted,
 )
-from migrate.errors import Refused, Unreachable
+from migrate.errors import Refused, Unreachable, UsageProblem
 from migrate.restore.columns import COLUMNS_QUERY, Column, count_query
 from migrate.restore.server import identifier, literal
 from migrate.secret import Secret
@@ -47,30 +49,74 @@ JOIN pg_attribute b ON b.attrelid = k.confrelid AND b.attnum = k.confkey[1]
 JOIN pg_class c ON c.oid = k.confrelid JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE k.contype = 'f' AND cardinality(k.conkey) = 1 ORDER BY 1, 2
 """
+URL = re.compile(r"postgres(?:ql)?://(?P<rest>.*)", re.DOTALL)
+HOST = re.compile(r"[A-Za-z0-9._:%-]*|[/@].*", re.DOTALL)
+"""A name, an address, or the folder of a socket."""
+PASSWORDS = ("password", "sslpassword")
+BLANK = "•••"
 Row = Mapping[str, Any]
 
 
-def leaks_of_database(url: Secret) -> tuple[list[Leak], list[Unseen]]:
-    """What a database would carry over. Raises Unreachable or Refused where it cannot be entered.
+def leaks_of_database(url: Secret, where: str = "--database") -> tuple[list[Leak], list[Unseen]]:
+    """What a database would carry over. Raises UsageProblem where the URL is none, Unreachable or Refused where it
+    cannot be entered.
 
     A question that takes longer than two minutes is given up, and stands among what was not seen."""
+    parameters = require_connection(url, where)
+    settings: dict[str, Any] = {
+        **parameters, "connect_timeout": CONNECT_SECONDS, "application_name": "cloudexit assess",
+        "options": READ_ONLY.format(milliseconds=STATEMENT_SECONDS * 1000),
+    }  # fmt: skip
     try:
-        with psycopg.connect(
-            url.reveal(), connect_timeout=CONNECT_SECONDS, row_factory=dict_row, autocommit=True,
-            application_name="cloudexit assess", options=READ_ONLY.format(milliseconds=STATEMENT_SECONDS * 1000),
-        ) as connection:  # fmt: skip
+        with psycopg.connect(**settings, row_factory=dict_row, autocommit=True) as connection:
             return _Looker(connection).look()
     except psycopg.OperationalError as fault:
-        said = url_free(str(fault), url)
+        said = password_free(str(fault), parameters)
         kind = Refused if fault.sqlstate or "FATAL" in said else Unreachable
-        raise kind(f"the database cannot be entered: {said}", where="--database", hint="check the URL") from None
+        raise kind(f"the database cannot be entered: {said}", where=where, hint="check the URL") from None
     except psycopg.Error as fault:
-        raise Refused(f"the database refuses: {url_free(str(fault), url)}", where="--database") from None
+        raise Refused(f"the database refuses: {password_free(str(fault), parameters)}", where=where) from None
 
 
-def url_free(text: str, url: Secret) -> str:
-    """What the driver said, on one line, without the URL and its password."""
-    return " ".join(text.replace(url.reveal(), "•••").split())
+def require_connection(url: Secret, where: str) -> dict[str, str]:
+    """The parameters of a URL, or of the driver's `name=value` form. Raises UsageProblem, which quotes none of it.
+
+    A password whose signs are not encoded makes another URL of it: parts of the password become host, port or name, and
+    the driver would say them. Such a URL is refused before the driver sees it."""
+    try:
+        parameters = {name: str(value) for name, value in conninfo_to_dict(url.reveal()).items() if value is not None}
+    except (psycopg.Error, ValueError):
+        raise _no_url(where) from None
+    written = URL.fullmatch(url.reveal())
+    at_signs = written["rest"].count("@") if written else 0
+    before_path = written["rest"].partition("/")[0].count("@") if written else 0
+    hosts = [*parameters.get("host", "").split(","), *parameters.get("hostaddr", "").split(",")]
+    if at_signs > 1 or at_signs != before_path or not all(map(HOST.fullmatch, hosts)):
+        raise _no_url(where)
+    if not all(_is_port(port) for port in parameters.get("port", "").split(",")):
+        raise _no_url(where)
+    return parameters
+
+
+def _is_port(text: str) -> bool:
+    return not text or (text.isascii() and text.isdecimal() and 0 < int(text[:6]) < 65536)
+
+
+def _no_url(where: str) -> UsageProblem:
+    return UsageProblem(
+        "what it holds is no URL of a PostgreSQL database; it is not shown, for it may hold a password",
+        where=where,
+        expected="postgresql://USER:PASSWORD@HOST:PORT/NAME",
+        hint="write @ : / ? # % and spaces of a password as %40 %3A %2F %3F %23 %25 %20",
+    )
+
+
+def password_free(text: str, parameters: Mapping[str, str]) -> str:
+    """What the driver said, on one line, without the passwords."""
+    for name in PASSWORDS:
+        if parameters.get(name):
+            text = text.replace(parameters[name], BLANK)
+    return " ".join(text.split())
 
 
 class _Looker:

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from migrate.assess.findings import Leak, LeakKind
 from migrate.assess.observed import Resource
@@ -100,6 +100,15 @@ def hosts_of_library(where: str) -> Leak:
     )  # fmt: skip
 
 
+def not_looked_at(where: str, missed: Mapping[str, str]) -> Iterator[str]:
+    """Files that were not looked at, by reason: how many, and the first few names."""
+    for reason in dict.fromkeys(missed.values()):
+        names = [name for name, why in missed.items() if why == reason]
+        more = len(names) - NAMED
+        shown = ", ".join(names[:NAMED]) + (f", and {more:,} more" if more > 0 else "")
+        yield f"provider hosts in {_counted(len(names), 'file')} of {where}: {reason}: {shown}"
+
+
 def positions(bucket: str, with_position: Sequence[str], looked_at: int) -> Leak:
     """Images of a sample that say where they were taken; keys, never the position itself."""
     shown = ", ".join(with_position[:NAMED])
@@ -108,3 +117,18 @@ def positions(bucket: str, with_position: Sequence[str], looked_at: int) -> Leak
         detail=f"EXIF says where they were taken: {shown}",
         first="strip the metadata of all images before the new home serves them",
     )  # fmt: skip
+
+
+def beyond_sample(bucket: str, looked_at: int, keys: int | None, goes_on: bool) -> str:
+    """What of a bucket's images was not looked at: a clean sample is not the same as none."""
+    images = f"positions in images of s3://{bucket}"
+    if keys is None:
+        return f"{images}: no key could be listed"
+    listed = f"{_counted(keys, 'key')}{', which are not all' if goes_on else ''}"
+    if not looked_at:
+        return f"{images}: no image was looked at, of {listed}"
+    return f"{images} beyond the {_counted(looked_at, 'image')} looked at, of {listed}"
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'s' * (count != 1)}"

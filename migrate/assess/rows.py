@@ -20,7 +20,12 @@ WORDS = ("deleted", "removed", "discarded", "erased")
 ENDINGS = "jpe?g|png|gif|webp|heic|heif|avif|mp4|mov|webm|m4v|mp3|m4a|pdf"
 MEDIA = re.compile(rf"\.({ENDINGS})(\?|#|$)", re.IGNORECASE)
 ANY_MEDIA = re.compile(rf"\.({ENDINGS})", re.IGNORECASE)
-COPY = re.compile(r"^COPY (.+?) \((.*)\) FROM stdin;$")
+COPY = re.compile(r"^COPY (.+?)(?: \((.*)\))? +FROM stdin(.*);$", re.IGNORECASE)
+"""Table, columns, and a form other than the text form, which is not understood."""
+INSERT = re.compile(r"^INSERT INTO ", re.IGNORECASE)
+STATEMENT = re.compile(
+    r"^(SET|CREATE|INSERT INTO|ALTER|COPY|SELECT|DROP|BEGIN|START|GRANT|COMMENT ON|PRAGMA)\b.*[;(]$", re.IGNORECASE
+)
 FOREIGN_KEY = re.compile(r"FOREIGN KEY \(([^,)]+)\) REFERENCES (.+?)\(")
 ALTERED = re.compile(r"^ALTER TABLE (?:ONLY )?(.+[^;])$")
 NULL = "\\N"
@@ -61,22 +66,24 @@ class Table:
 
 
 def rows_of(lines: Iterator[str]) -> Iterator[tuple[Table | None, Sequence[str], str]]:
-    """(table, row, line): rows of COPY blocks with their table; every other line with None and no row."""
+    """(table, row, line): rows of COPY blocks with their table; every other line with None and no row.
+
+    A row that does not fit its table's columns comes without its values."""
     table: Table | None = None
     for raw in lines:
-        line = raw.rstrip("\n")
-        if table is not None:
-            if line == END:
-                table = None
-                continue
+        line = raw.rstrip("\r\n")
+        if table is not None and line != END:
             row = line.split("\t")
-            if len(row) == len(table.columns):
-                yield table, row, line
+            yield table, row if len(row) == len(table.columns) else (), line
             continue
-        begins = COPY.match(line)
-        if begins:
-            table = Table(begins[1], [column.strip().strip('"') for column in begins[2].split(",")])
+        begins = COPY.match(line) if table is None else None
+        table = _begun(*begins.groups()) if begins else None
         yield None, (), line
+
+
+def _begun(name: str, columns: str | None, form: str) -> Table:
+    named = columns.split(",") if columns and not form.strip() else []
+    return Table(name, [column.strip().strip('"') for column in named])
 
 
 @dataclass
@@ -90,13 +97,23 @@ class Tally:
     keys: list[tuple[str, str, str]] = field(default_factory=list)
     """Foreign keys: table, column, table that it refers to."""
     ids_left_out: int = 0
+    statements: int = 0
+    """Lines that are SQL: a text without any is no dump."""
+    not_understood: int = 0
+    """Rows that do not fit their table, and those that INSERT brings."""
+    breaks_off: str = ""
+    """Table within whose rows the dump ends."""
 
     def read(self, lines: Iterator[str]) -> "Tally":
         kept = 0
         altered = ""
         for table, row, line in rows_of(lines):
+            self.breaks_off = table.name if table else ""
             if table is None:
                 altered = self._definition(line, altered)
+                continue
+            if not row:
+                self.not_understood += 1
                 continue
             self.rows[table.name] += 1
             if table.is_deleted(row):
@@ -113,6 +130,8 @@ class Tally:
 
     def _definition(self, line: str, altered: str) -> str:
         """Takes a foreign key; returns the table that ALTER TABLE speaks of."""
+        self.statements += bool(STATEMENT.match(line))
+        self.not_understood += bool(INSERT.match(line))
         begins = ALTERED.match(line)
         if begins:
             return begins[1]
@@ -120,6 +139,16 @@ class Tally:
         if key and altered:
             self.keys.append((altered, key[1].strip('"'), key[2]))
         return altered
+
+    def left_out(self, where: str) -> Iterator[str]:
+        """What cannot be said of the dump, for its rows were not understood."""
+        sought = "deleted rows, their media, and provider hosts in columns"
+        if not self.rows:
+            yield f"{sought}: no rows understood in {where} (wanted: COPY, not INSERT; the data, not the schema alone)"
+        elif self.not_understood:
+            one = self.not_understood == 1
+            count = "1 row of it is" if one else f"{self.not_understood:,} rows of it are"
+            yield f"{sought}, in all of {where}: {count} not understood (wanted: COPY in its text form)"
 
     def leaks(self, where: str) -> Iterator[Leak]:
         for table, count in sorted(self.deleted.items()):
@@ -138,7 +167,7 @@ class MediaOfDeleted:
 
     def read(self, lines: Iterator[str]) -> "MediaOfDeleted":
         for table, row, line in rows_of(lines):
-            if table is None or not ANY_MEDIA.search(line):
+            if table is None or not row or not ANY_MEDIA.search(line):
                 continue
             if table.is_deleted(row) or self._hangs_on_deleted(table, row):
                 self.media[table.name] += sum(bool(MEDIA.search(value)) for value in row)

@@ -331,10 +331,11 @@ def test_positions_are_found_in_a_sample_and_never_told(cloud: Cloud) -> None:
         s3.put_object(Bucket="pictures", Key=f"{number:02}.jpg", Body=jpeg(position=number % 3 == 0))
     s3.put_object(Bucket="pictures", Key="notes.txt", Body=jpeg(position=True))
     bucket = Resource(service="s3", kind="bucket", region=REGION, name="pictures")
-    (leak,), unseen = sampled_positions(Calls(endpoint_url=cloud.url), [bucket], 1000)
+    (leak,), unseen, (looked,) = sampled_positions(Calls(endpoint_url=cloud.url), [bucket], 1000)
     assert (leak.found, leak.looked_at, unseen) == (10, 30, [])
+    assert looked == "positions in images of s3://pictures beyond the 30 images looked at, of 31 keys"
     assert "52" not in leak.detail
-    leaks, _ = sampled_positions(Calls(endpoint_url=cloud.url), [bucket], 6)
+    leaks, _, _ = sampled_positions(Calls(endpoint_url=cloud.url), [bucket], 6)
     assert all(one.looked_at == 6 for one in leaks)
     s3.delete_objects(
         Bucket="pictures",
@@ -345,6 +346,6 @@ def test_positions_are_found_in_a_sample_and_never_told(cloud: Cloud) -> None:
 
 def test_a_bucket_that_may_not_be_read_is_told(cloud: Cloud) -> None:
     gone = Resource(service="s3", kind="bucket", region=REGION, name="no-such-bucket")
-    leaks, (unseen,) = sampled_positions(Calls(endpoint_url=cloud.url), [gone], 5)
-    assert leaks == []
+    leaks, (unseen,), looked = sampled_positions(Calls(endpoint_url=cloud.url), [gone], 5)
+    assert (leaks, looked) == ([], ["positions in images of s3://no-such-bucket: no key could be listed"])
     assert unseen.about == "images of no-such-bucket"

@@ -246,9 +246,11 @@ def test_a_bucket_of_which_no_image_could_be_read_is_told(
         return listed
 
     bucket = Resource(service="s3", kind="bucket", region=REGION, name="pictures")
-    leaks, unseen = sampled_positions(Answering(s3=answer), [bucket], 5)
+    leaks, unseen, (looked,) = sampled_positions(Answering(s3=answer), [bucket], 5)
     assert leaks == []
     assert len(unseen) == len(said)
+    keys = {0: "0 keys", 1: "1 key", 2: "2 keys"}[len(listed["Contents"])]
+    assert looked == f"positions in images of s3://pictures: no image was looked at, of {keys}"
     assert all(words in one.said for words, one in zip(said, unseen, strict=True))
 
 

@@ -221,10 +221,10 @@ def test_a_release_is_looked_through_to_its_wheels(tmp_path: Path) -> None:
             member = tarfile.TarInfo(name)
             member.size = len(content)
             archive.addfile(member, io.BytesIO(content))
-    found, libraries, whole = hosts_in(release)
+    looked = hosts_in(release)
     name = "app-1.tar.gz!wheels/app-1-py3-none-any.whl!app/settings.py"
-    assert {file: dict(hosts) for file, hosts in found.items()} == {name: {"app.s3.amazonaws.com": 1}}
-    assert (libraries, whole) == ({"botocore"}, True)
+    assert {file: dict(hosts) for file, hosts in looked.hosts.items()} == {name: {"app.s3.amazonaws.com": 1}}
+    assert (looked.libraries, looked.whole, looked.missed) == ({"botocore"}, True, {})
 
 
 def test_a_broken_archive_is_read_as_bytes_and_a_link_is_not_followed(tmp_path: Path) -> None:
@@ -232,8 +232,7 @@ def test_a_broken_archive_is_read_as_bytes_and_a_link_is_not_followed(tmp_path: 
     (tmp_path / "link.txt").symlink_to("/etc/hostname")
     (tmp_path / ".git").mkdir()
     (tmp_path / ".git" / "config").write_text("url = git.amazonaws.com")
-    found, _, _ = hosts_in(tmp_path)
-    assert set(found) == {"broken.zip"}
+    assert set(hosts_in(tmp_path).hosts) == {"broken.zip"}
 
 
 def test_a_position_is_found_and_its_lack_too() -> None:

@@ -1,5 +1,7 @@
 """What the provider's refusals mean for somebody who only looks."""
 
+import re
+
 import botocore.exceptions as bad
 from botocore.parsers import ResponseParserError
 
@@ -37,6 +39,8 @@ SILENCE = (bad.HTTPClientError, bad.ConnectionError, bad.IncompleteReadError, ba
 PROBLEMS = (bad.ClientError, bad.BotoCoreError, ResponseParserError)
 """Everything that the library raises for a call."""
 LONGEST_WORDS = 200
+USERINFO = re.compile(r"://.*@", re.DOTALL)
+"""To the last sign: a password may hold any of them."""
 CREDENTIALS_HINT = "set AWS_PROFILE or the credentials of a read-only identity; its policy: cloudexit assess --policy"
 
 
@@ -44,9 +48,9 @@ class NotSeen(Exception):
     """A question without an answer; `code` is the other side's word for it."""
 
     def __init__(self, reason: Blindness, said: str, code: str = "", action: str = "") -> None:
-        super().__init__(said)
+        self.said = without_userinfo(said)
+        super().__init__(self.said)
         self.reason = reason
-        self.said = said
         self.code = code
         self.action = action
 
@@ -103,5 +107,10 @@ def said_by(problem: bad.ClientError) -> tuple[str, str, int]:
 
 
 def _short(text: str) -> str:
-    line = " ".join(text.split())
+    line = " ".join(without_userinfo(text).split())
     return line if len(line) <= LONGEST_WORDS else line[: LONGEST_WORDS - 1] + "…"
+
+
+def without_userinfo(text: str) -> str:
+    """A text without the user and the password of an endpoint that it names."""
+    return USERINFO.sub("://", text)

@@ -3,12 +3,14 @@
 import io
 import logging
 import random
+import re
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
 from os.path import commonprefix
+from pathlib import PurePosixPath
 from typing import Any
 
 import exifread
@@ -18,10 +20,19 @@ from migrate.adapters.aws_account.answers import NotSeen
 from migrate.adapters.aws_account.calls import Calls
 from migrate.adapters.s3_errors import ARCHIVED
 from migrate.assess.findings import Leak
-from migrate.assess.leaking import positions
+from migrate.assess.leaking import beyond_sample, positions
 from migrate.assess.observed import Blindness, Resource, Unseen
 
-IMAGES = (".jpg", ".jpeg", ".heic", ".heif", ".webp", ".png", ".tif", ".tiff", ".avif")
+IMAGES = (
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".heic", ".heif", ".hif", ".webp", ".png", ".tif", ".tiff", ".dng", ".avif",
+)  # fmt: skip
+ENDING = re.compile(r"\.(?=[0-9]*[a-z])[a-z0-9]{1,10}")
+UNTELLING = frozenset({".bin", ".blob", ".dat", ".file", ".orig", ".original", ".tmp", ".upload"})
+"""Endings that say nothing of the content."""
+FIRST_BYTES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"II*\0", b"MM\0*")
+"""Of JPEG, PNG and both kinds of TIFF."""
+BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1", b"avif", b"avis"})
+"""Of HEIC and AVIF, after `ftyp`: ISO/IEC 23008-12."""
 HEAD_BYTES = 256 * 1024
 """Cameras write the position before the picture; a file that has it later is not found out."""
 POSITION = ("GPS GPSLatitude", "GPS GPSLongitude")
@@ -42,20 +53,36 @@ ARCHIVE_CLASSES = ("GLACIER", "DEEP_ARCHIVE")
 @dataclass
 class _Sample:
     looked_at: int = 0
+    keys: int | None = None
+    """Keys that were listed; none where they could not be."""
+    goes_on: bool = False
+    """Whether the bucket has more keys than were listed."""
     with_position: list[str] = field(default_factory=list)
     unseen: list[Unseen] = field(default_factory=list)
 
 
-def sampled_positions(calls: Calls, buckets: Sequence[Resource], sample: int) -> tuple[list[Leak], list[Unseen]]:
-    """Leaks of the buckets of which up to `sample` images are read, 256 KiB of each at most; and what was not seen."""
+def sampled_positions(
+    calls: Calls, buckets: Sequence[Resource], sample: int
+) -> tuple[list[Leak], list[Unseen], list[str]]:
+    """Leaks of the buckets of which up to `sample` objects are read, 256 KiB of each at most; what was not seen; and of
+    each bucket how many images were looked at, beyond which nothing was looked for."""
     with ThreadPoolExecutor(WORKERS, thread_name_prefix="assess-images") as pool:
         samples = list(pool.map(lambda bucket: _sample(calls, bucket, sample), buckets))
+    pairs = list(zip(buckets, samples, strict=True))
     leaks = [
-        positions(bucket.name, found.with_position, found.looked_at)
-        for bucket, found in zip(buckets, samples, strict=True)
-        if found.with_position
+        positions(bucket.name, found.with_position, found.looked_at) for bucket, found in pairs if found.with_position
     ]
-    return leaks, [unseen for found in samples for unseen in found.unseen]
+    looked = [beyond_sample(bucket.name, found.looked_at, found.keys, found.goes_on) for bucket, found in pairs]
+    return leaks, [unseen for found in samples for unseen in found.unseen], looked
+
+
+def is_image(content: bytes) -> bool:
+    """Whether the first bytes are those of a format that may hold a position."""
+    if content.startswith(FIRST_BYTES):
+        return True
+    return (content[:4] == b"RIFF" and content[8:12] == b"WEBP") or (
+        content[4:8] == b"ftyp" and content[8:12] in BRANDS
+    )
 
 
 def has_position(content: bytes) -> bool:
@@ -70,13 +97,14 @@ def has_position(content: bytes) -> bool:
 def _sample(calls: Calls, bucket: Resource, sample: int) -> _Sample:
     found = _Sample()
     try:
-        images = {one["Key"]: one for one in _listed(calls, bucket) if one["Key"].lower().endswith(IMAGES)}
+        objects = {one["Key"]: one for one in _listed(calls, bucket, found)}
     except NotSeen as blind:
         found.unseen.append(_unseen(bucket, blind, LIST_ACTION))
         return found
-    keys = [key for key, image in images.items() if image.get("StorageClass") not in ARCHIVE_CLASSES]
+    found.keys = len(objects)
+    images = {key: one for key, one in objects.items() if key.lower().endswith(IMAGES)}
     last = NotSeen(Blindness.NOT_UNDERSTOOD, "every image that was drawn lies in an archive class") if images else None
-    for key in random.Random(bucket.name).sample(keys, min(sample, len(keys))):
+    for key in _drawn(bucket, objects, sample):
         try:
             content = _head(calls, bucket, key)
         except NotSeen as blind:
@@ -85,21 +113,42 @@ def _sample(calls: Calls, bucket: Resource, sample: int) -> _Sample:
                 found.unseen.append(_unseen(bucket, blind, READ_ACTION))
                 return found
             continue  # archived, or gone since it was listed
-        found.looked_at += 1
-        if has_position(content):
-            found.with_position.append(key)
+        if key in images:
+            last = None
+        if is_image(content):
+            found.looked_at += 1
+            if has_position(content):
+                found.with_position.append(key)
     if last and not found.looked_at:
         found.unseen.append(_unseen(bucket, last, READ_ACTION))
     return found
 
 
-def _listed(calls: Calls, bucket: Resource) -> Iterator[Mapping[str, Any]]:
+def _drawn(bucket: Resource, objects: Mapping[str, Mapping[str, Any]], sample: int) -> list[str]:
+    """Keys to read, `sample` at most: images by their ending, and half of them of those whose ending does not tell."""
+    readable = [key for key, one in objects.items() if one.get("StorageClass") not in ARCHIVE_CLASSES]
+    named = [key for key in readable if key.lower().endswith(IMAGES)]
+    untold = [key for key in readable if objects[key].get("Size", 1) and _does_not_tell(key)]
+    of_named = min(len(named), sample - min(len(untold), sample // 2))
+    dice = random.Random(bucket.name)
+    return dice.sample(named, of_named) + dice.sample(untold, min(len(untold), sample - of_named))
+
+
+def _does_not_tell(key: str) -> bool:
+    if key.endswith("/"):
+        return False
+    ending = PurePosixPath(key).suffix.lower()
+    return ending in UNTELLING or not ENDING.fullmatch(ending)
+
+
+def _listed(calls: Calls, bucket: Resource, found: _Sample) -> Iterator[Mapping[str, Any]]:
     """The first page, and pages from places drawn by the bucket's name: a second look is the same."""
     first = _page(calls, bucket, "")
     begun = list(first.get("Contents", ()))
     yield from begun
     if not first.get("IsTruncated"):
         return
+    found.goes_on = True
     dice = random.Random(bucket.name)
     common = commonprefix([one["Key"] for one in begun])  # noqa: RUF071 - keys are no paths
     for begin in islice(dice.sample(ALPHABET, len(ALPHABET)), JUMPS):
