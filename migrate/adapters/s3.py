@@ -13,6 +13,7 @@ from botocore import UNSIGNED
 from botocore.config import Config
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
+from migrate.adapters.endpoints import require_endpoint
 from migrate.adapters.s3_count import own_count
 from migrate.adapters.s3_errors import bucket_problem, object_problem, session_problem
 from migrate.adapters.s3_listing import FOUND, decoded, take_entries
@@ -64,6 +65,7 @@ def connect(access: Access) -> "S3Client":
 
 def open_account(access: Access) -> Account:
     """As `connect`, for those who need the credentials too."""
+    require_endpoint(access.endpoint_url)
     config = Config(
         connect_timeout=CONNECT_SECONDS,
         read_timeout=READ_SECONDS,

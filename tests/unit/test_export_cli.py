@@ -182,7 +182,7 @@ def test_a_dry_run_writes_nothing(server: FaultyServer, tmp_path: Path) -> None:
         (["export", "s3://bucket", "DEST", "--inventory-report", "manifest.json"], "is no bucket"),
         (["export", "stack.yaml", "--prune"], "--prune belongs to the export of one bucket"),
         (["export", "s3://bucket", "DEST", "--profile", "none"], "none"),
-        (["export", "s3://bucket", "DEST", "--endpoint-url", "nonsense"], "nonsense"),
+        (["export", "s3://bucket", "DEST", "--endpoint-url", "nonsense"], "no address of a store"),
         (["export", "stack.yaml", "--tags"], "--tags belongs to the export of one bucket"),
         (["export", "s3://bucket", "DEST", "--unknown"], "unknown"),
         (["export-ls", "DEST"], "no archive here"),

@@ -15,6 +15,7 @@ from botocore.config import Config
 
 from migrate.adapters.aws_account.answers import PROBLEMS, PUT_OFF, NotSeen, identity_problem, not_seen
 from migrate.adapters.aws_account.reader import HOME
+from migrate.adapters.endpoints import require_endpoint
 from migrate.adapters.s3_errors import session_problem
 from migrate.assess.observed import Blindness
 from migrate.errors import UsageProblem
@@ -51,7 +52,8 @@ class Calls:
     """Clients by service and region, for many threads."""
 
     def __init__(self, profile: str | None = None, endpoint_url: str | None = None, bounds: Bounds = Bounds()) -> None:
-        """Raises UsageProblem for a profile that does not exist; speaks to nobody yet."""
+        """Raises UsageProblem for a profile that does not exist or an address that is none; speaks to nobody yet."""
+        require_endpoint(endpoint_url)
         try:
             self._session = boto3.Session(profile_name=profile)
         except bad.BotoCoreError as problem:
