@@ -119,10 +119,9 @@ def _reasons(
         where = " in the manifest" if question.stack else ", for there is no manifest"
         yield f"{totals.unanswered:,} captive without an answer{where}: {', '.join(services)}"
     if totals.buckets_of_unknown_size:
-        yield (
-            f"of {totals.buckets_of_unknown_size:,} buckets that hold something the metrics do not tell how much, nor"
-            " whether some of it is archived"
-        )
+        count = totals.buckets_of_unknown_size
+        held = "1 bucket holds" if count == 1 else f"{count:,} buckets hold"
+        yield f"{held} something: the metrics do not tell how much, nor whether some of it is archived"
     denied = sum(u.reason is Blindness.NOT_ALLOWED for u in unseen)
     if denied:
         yield f"not allowed to look in {denied:,} places: what is there is not known"
