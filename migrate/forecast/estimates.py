@@ -98,8 +98,9 @@ def _export(step: Step, basis: Basis) -> Estimate | None:
         if known:
             return known
     listing = _by_pace(taken.listed, basis.figure("listing"), taken.ground)
-    before = ((listing,),) if taken.order != LISTED else ()
-    ready = _fetching(taken, taken.ready, basis)
+    # Beside the fetching, which cannot be faster, or before it.
+    before, beside = (((listing,),), ()) if taken.order != LISTED else ((), (listing,))
+    ready = (*_fetching(taken, taken.ready, basis), *beside)
     if taken.thaw is None:
         return Estimate((*before, ready))
     thaw = _thaw(taken.thaw, taken.thawed.objects, basis.figure("asks"), listing)
@@ -127,7 +128,6 @@ def _fetching(taken: Taken, amount: Amount, basis: Basis) -> tuple[Limit, ...]:
         _by_rate(amount.bytes, basis.line, taken.ground),
         _by_rate(amount.bytes, replace(disk, value=disk.value * machines), taken.ground),
         _by_pace(requests, basis.figure("requests"), taken.ground),
-        _by_pace(taken.listed, basis.figure("listing"), taken.ground),
         _by_pace(amount.objects, replace(defaults.LEDGER, value=defaults.LEDGER.value * machines), taken.ground),
         Limit(
             "processor", processor / (machines * cores), defaults.OBJECT_CPU.spread, Ground.ASSUMED,
