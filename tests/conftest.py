@@ -1,6 +1,7 @@
 """Fixtures shared by all layers."""
 
 import json
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,9 @@ from tests.drill import PLAZA, Drill, cloudexit, lab_of
 # How long an example takes on a busy machine says nothing about the code.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
+# What a shell starts in its background ignores Ctrl-C, and so would everything that is started here.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

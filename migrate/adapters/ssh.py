@@ -27,6 +27,8 @@ KEEPALIVE_SECONDS = 15
 SESSIONS_AT_ONCE = 8  # sshd's own bound (MaxSessions) is 10 unless changed
 CHUNK_BYTES = 128 * 1024
 SUDDEN_SECONDS = 2.0  # a connection that breaks under a command so soon was no good before it
+SETTLE_SECONDS = 0.5  # until it shows whether the connection is dead, or one command of it was
+UNUSED_SECONDS = 20.0  # after so long a new connection is made, which costs less than one that dies in use
 PUT_BYTES_PER_SECOND = 1_000_000  # slowest link that a transfer is still waited for on
 NO_SUDO = ("sudo: a password is required", "is not in the sudoers file", "sudo: a terminal is required", "sudo: sorry")
 RECEIVE = 'mkdir -p -- "$(dirname -- "$1")" && umask 077 && cat >"$1" && sha256sum <"$1"'
@@ -84,6 +86,7 @@ class SshHosts:
             if time.monotonic() - began > SUDDEN_SECONDS:
                 raise
             # It was dead already, or died under the first command since long: what commands do can be done twice.
+            time.sleep(SETTLE_SECONDS)
             completed = self._converse_once(host, line, stdin, timeout)
         _refuse_without_sudo(host, completed)
         return completed
@@ -102,9 +105,15 @@ class SshHosts:
         temporary = remote.with_name(f".{remote.name}.{secrets.token_hex(6)}")
         deadline = time.monotonic() + 60.0 + size / PUT_BYTES_PER_SECOND
         line = _elevated(host, ["sh", "-c", RECEIVE, "sh", str(temporary)], None)
+        began = time.monotonic()
         try:
-            with self._channel(host, self._connect_seconds) as channel:
-                received = _converse(host, channel, line, _chunks(local), deadline)
+            try:
+                received = self._send_once(host, line, local, deadline)
+            except ConnectionBroke:
+                if time.monotonic() - began > SUDDEN_SECONDS:
+                    raise
+                time.sleep(SETTLE_SECONDS)
+                received = self._send_once(host, line, local, deadline)
             _refuse_without_sudo(host, received)
             if not received or received.stdout.split(maxsplit=1)[:1] != [digest]:
                 raise Refused(
@@ -117,6 +126,10 @@ class SshHosts:
         except BaseException:
             self._forget_temporary(host, temporary)
             raise
+
+    def _send_once(self, host: Host, line: str, local: Path, deadline: float) -> Completed:
+        with self._channel(host, self._connect_seconds) as channel:
+            return _converse(host, channel, line, _chunks(local), deadline)
 
     def mirror_tree(self, host: Host, local: Path, remote: PurePosixPath, *, owner: str, timeout: float) -> None:
         """See ports.Hosts. rsync takes a file as the same when size and time of change agree. `timeout` in seconds."""
@@ -145,7 +158,11 @@ class SshHosts:
     @contextmanager
     def tunnel(self, host: Host, port: int) -> Iterator[int]:
         """See ports.Hosts. Connections that the host does not take are closed at once."""
-        with listen_and_forward(self._connection(host).transport(host), port, self._connect_seconds) as local_port:
+        connection = self._connection(host)
+        with (
+            connection.held(),
+            listen_and_forward(connection.transport(host), port, self._connect_seconds) as local_port,
+        ):
             yield local_port
 
     def _must(self, host: Host, command: Sequence[str]) -> Completed:
@@ -183,18 +200,36 @@ class SshHosts:
 
 
 class _Connection:
-    """The one connection to a host, opened when first needed and whenever it was found dead."""
+    """The one connection to a host, opened when first needed, and anew when it was found dead or long unused: what
+    provisioning does to sshd and firewall in the meantime is not tried on an old one."""
 
     def __init__(self, connect_seconds: float) -> None:
         self._connect_seconds = connect_seconds
         self._lock = threading.Lock()
         self._sessions = threading.BoundedSemaphore(SESSIONS_AT_ONCE)
         self._client: paramiko.SSHClient | None = None
+        self._holders = 0
+        self._last_used = time.monotonic()
 
     @contextmanager
     def session(self, host: Host, seconds: float) -> Iterator[paramiko.Channel]:
-        with self._sessions, self._open(host, seconds) as channel:
+        with self._sessions, self.held(), self._open(host, seconds) as channel:
             yield channel
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """While somebody holds the connection it is not taken for unused."""
+        with self._lock:
+            if self._client and not self._holders and time.monotonic() - self._last_used > UNUSED_SECONDS:
+                self._client.close()
+                self._client = None
+            self._holders += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._holders -= 1
+                self._last_used = time.monotonic()
 
     def _open(self, host: Host, seconds: float) -> paramiko.Channel:
         transport = self.transport(host)
