@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
+from migrate.adapters import ssh
 from migrate.adapters.ssh import SshHosts
 from migrate.errors import Refused, Unreachable, UsageProblem
 from migrate.inventory import Host, read_inventory
@@ -126,6 +127,34 @@ def test_a_connection_that_keeps_dying_is_unreachable(hosts: SshHosts, root_host
     dies = ["sh", "-c", 'pkill -9 -u root -f "sshd: root@notty"; sleep 5']
     with pytest.raises(Unreachable, match="the connection broke"):
         hosts.run(root_host, dies, timeout=20)
+
+
+def test_a_copy_survives_a_connection_that_dies_under_it_at_once(
+    hosts: SshHosts, root_host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mark = f"/tmp/broke-{secrets.token_hex(4)}"
+    breaks = f'test -e {mark} || {{ touch {mark}; pkill -9 -u root -f "sshd: root@notty"; sleep 5; }}; '
+    monkeypatch.setattr(ssh, "RECEIVE", breaks + ssh.RECEIVE)
+    local, remote = tmp_path / "file", PurePosixPath("/srv/put-again/file")
+    local.write_bytes(secrets.token_bytes(1024 * 1024))
+    hosts.put(root_host, local, remote)
+    there = hosts.run(root_host, ["sh", "-c", f"sha256sum {remote}; ls -A /srv/put-again; ls {mark}"]).stdout.split()
+    assert there == [hashlib.sha256(local.read_bytes()).hexdigest(), str(remote), "file", mark]
+
+
+def test_a_connection_long_unused_is_made_anew_but_not_one_that_carries_a_tunnel(
+    hosts: SshHosts, root_host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def connection() -> str:
+        return hosts.run(root_host, ["sh", "-c", "echo $SSH_CONNECTION"]).stdout
+
+    first = connection()
+    assert connection() == first
+    monkeypatch.setattr(ssh, "UNUSED_SECONDS", 0.0)
+    assert connection() != first
+    with hosts.tunnel(root_host, 22):
+        held = connection()
+        assert connection() == held
 
 
 def test_a_file_arrives_whole_with_its_mode_and_replaces_what_was_there(
