@@ -10,7 +10,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
@@ -79,22 +79,28 @@ class SshHosts:
     ) -> Completed:
         """See ports.Hosts. `timeout` in seconds bounds the command; connecting has a bound of its own."""
         line = _elevated(host, command, as_user)
+        return self._converse_at_most_twice(host, line, lambda: [stdin], timeout)
+
+    def _converse_at_most_twice(
+        self, host: Host, line: str, stdin: Callable[[], Iterable[bytes]], timeout: float
+    ) -> Completed:
+        """A connection that breaks at once was dead already, or died under its first command since long: what commands
+        do can be done twice."""
         began = time.monotonic()
         try:
-            completed = self._converse_once(host, line, stdin, timeout)
+            completed = self._converse_once(host, line, stdin(), timeout)
         except ConnectionBroke:
             if time.monotonic() - began > SUDDEN_SECONDS:
                 raise
-            # It was dead already, or died under the first command since long: what commands do can be done twice.
             time.sleep(SETTLE_SECONDS)
-            completed = self._converse_once(host, line, stdin, timeout)
+            completed = self._converse_once(host, line, stdin(), timeout)
         _refuse_without_sudo(host, completed)
         return completed
 
-    def _converse_once(self, host: Host, line: str, stdin: bytes, timeout: float) -> Completed:
+    def _converse_once(self, host: Host, line: str, stdin: Iterable[bytes], timeout: float) -> Completed:
         deadline = time.monotonic() + timeout
         with self._channel(host, timeout) as channel:
-            return _converse(host, channel, line, [stdin], deadline)
+            return _converse(host, channel, line, stdin, deadline)
 
     def put(self, host: Host, local: Path, remote: PurePosixPath, *, mode: int = 0o600) -> None:
         """See ports.Hosts. Missing parent folders are made. Raises Refused where the copy differs."""
@@ -103,18 +109,10 @@ class SshHosts:
             self._must(host, ["chmod", "--", f"{mode:o}", str(remote)])
             return
         temporary = remote.with_name(f".{remote.name}.{secrets.token_hex(6)}")
-        deadline = time.monotonic() + 60.0 + size / PUT_BYTES_PER_SECOND
+        timeout = 60.0 + size / PUT_BYTES_PER_SECOND
         line = _elevated(host, ["sh", "-c", RECEIVE, "sh", str(temporary)], None)
-        began = time.monotonic()
         try:
-            try:
-                received = self._send_once(host, line, local, deadline)
-            except ConnectionBroke:
-                if time.monotonic() - began > SUDDEN_SECONDS:
-                    raise
-                time.sleep(SETTLE_SECONDS)
-                received = self._send_once(host, line, local, deadline)
-            _refuse_without_sudo(host, received)
+            received = self._converse_at_most_twice(host, line, lambda: _chunks(local), timeout)
             if not received or received.stdout.split(maxsplit=1)[:1] != [digest]:
                 raise Refused(
                     f"the copy of {local.name} did not arrive whole: {received.stderr or received.stdout}".strip(),
@@ -126,10 +124,6 @@ class SshHosts:
         except BaseException:
             self._forget_temporary(host, temporary)
             raise
-
-    def _send_once(self, host: Host, line: str, local: Path, deadline: float) -> Completed:
-        with self._channel(host, self._connect_seconds) as channel:
-            return _converse(host, channel, line, _chunks(local), deadline)
 
     def mirror_tree(self, host: Host, local: Path, remote: PurePosixPath, *, owner: str, timeout: float) -> None:
         """See ports.Hosts. rsync takes a file as the same when size and time of change agree. `timeout` in seconds."""

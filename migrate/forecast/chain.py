@@ -24,14 +24,7 @@ class Chain:
 
     @classmethod
     def of(cls, network: Network, luck: Luck) -> "Chain":
-        kept: set[int] = set()
-        open_ = list(network.last_of_old_home)
-        while open_:
-            index = open_.pop()
-            if index not in kept:
-                kept.add(index)
-                open_.extend(network.requires[index])
-        order = sorted(kept)
+        order = network.with_all_before(network.last_of_old_home)
         place = {index: number for number, index in enumerate(order)}
         return cls(
             tuple(order),

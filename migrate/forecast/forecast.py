@@ -1,6 +1,6 @@
 """Everything that can be said of a plan before it runs."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -51,6 +51,7 @@ def forecast(plan: Plan, basis: Basis, occasion: Occasion) -> Forecast:
         deadline_forecast(plan, chain, basis, out, occasion.go_at, occasion.deadline) if occasion.deadline else None
     )
     bill = cost_of(basis)
+    last_begins = _last_begins(plan, chain, occasion.deadline)
     return Forecast(
         made_at=occasion.now,
         go_at=occasion.go_at,
@@ -62,8 +63,8 @@ def forecast(plan: Plan, basis: Basis, occasion: Occasion) -> Forecast:
         more_lanes=_more_lanes(plan, medians, timeline, up, basis.lanes) if told and up else (),
         untold=tuple(step.id for step in plan.steps if step.estimate is None),
         deadline=deadline,
-        steps=_steps(network, timeline, medians, finishes, chain, occasion),
-        archived=archived(basis, occasion.deadline, _begin_by(plan, chain, occasion.deadline)),
+        steps=_steps(network, timeline, medians, finishes, last_begins, occasion),
+        archived=archived(basis, occasion.deadline, _begin_by(plan, last_begins)),
         cost=bill,
         bill_usd=round(total(bill), 2) if any(line.usd is not None for line in bill) else None,
         stays=stays(basis),
@@ -134,14 +135,13 @@ def _steps(
     timeline: Timeline,
     medians: Sequence[float],
     finishes: Sequence[Finish],
-    chain: Chain,
+    last_begins: Mapping[int, datetime],
     occasion: Occasion,
 ) -> tuple[StepForecast, ...]:
     told = any(finish.what == "proved" for finish in finishes)
     begins_told = _told_beginnings(network)
     critical = {name for finish in finishes if finish.what != "proved" for name in finish.critical_path}
     latest = latest_begins(network, timeline, medians, max(timeline.ends, default=0.0))
-    last_begins = _last_begins(network.plan, chain, occasion.deadline)
     rows = []
     for index, step in enumerate(network.plan.steps):
         known = begins_told[index]
@@ -182,10 +182,9 @@ def _last_begins(plan: Plan, chain: Chain, deadline: datetime | None) -> dict[in
     return {**asking, **begins}
 
 
-def _begin_by(plan: Plan, chain: Chain, deadline: datetime | None) -> dict[str, datetime]:
+def _begin_by(plan: Plan, last_begins: Mapping[int, datetime]) -> dict[str, datetime]:
     """Bucket -> the last moment at which its export can begin."""
-    begins = _last_begins(plan, chain, deadline)
-    return {plan.steps[i].subject: at for i, at in begins.items() if plan.steps[i].kind == "export.bucket"}
+    return {plan.steps[i].subject: at for i, at in last_begins.items() if plan.steps[i].kind == "export.bucket"}
 
 
 def _oldest(basis: Basis) -> datetime | None:

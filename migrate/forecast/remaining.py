@@ -44,7 +44,8 @@ def remaining(plan: Plan, standings: Mapping[str, Standing], lanes: int = SIDE_B
     for what, last in _reached(plan).items():
         open_ = [index for index in last if not known[index].done]
         if open_:
-            untold = tuple(plan.steps[index].id for index in _before(network, open_) if _is_untold(luck, known, index))
+            before = network.with_all_before(open_)
+            untold = tuple(plan.steps[index].id for index in before if _is_untold(luck, known, index))
             found[what] = Remaining(Spread(sorted(max(one[index] for index in open_) for one in ends)), untold)
     return found
 
@@ -64,18 +65,6 @@ def _left(luck: Luck, index: int, standing: Standing) -> list[float]:
     longer = [one for one in luck.seconds(index) if one > standing.elapsed_seconds]
     # Of the times that were foreseen, those that can still come true.
     return [longer[draw % len(longer)] - standing.elapsed_seconds if longer else 0.0 for draw in range(luck.draws)]
-
-
-def _before(network: Network, last: list[int]) -> list[int]:
-    """These steps and all that they require, in the plan's order."""
-    kept: set[int] = set()
-    open_ = list(last)
-    while open_:
-        index = open_.pop()
-        if index not in kept:
-            kept.add(index)
-            open_ += network.requires[index]
-    return sorted(kept)
 
 
 def _is_untold(luck: Luck, known: list[Standing], index: int) -> bool:

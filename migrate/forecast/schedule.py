@@ -47,6 +47,17 @@ class Network:
         needed = [index for index, of_old_home in enumerate(self.of_old_home) if of_old_home]
         return needed or [0]
 
+    def with_all_before(self, last: Sequence[int]) -> list[int]:
+        """Positions of these steps and of all that they require, in the plan's order."""
+        kept: set[int] = set()
+        open_ = list(last)
+        while open_:
+            index = open_.pop()
+            if index not in kept:
+                kept.add(index)
+                open_ += self.requires[index]
+        return sorted(kept)
+
     def place(self, durations: Sequence[float]) -> Timeline:
         """Carries the plan out in thought."""
         count = len(durations)
