@@ -15,6 +15,8 @@ SIDE_BY_SIDE = 4
 """Steps that the runner carries out at once, beside those that need the old home."""
 OF_THE_OLD_HOME = frozenset({"preflight.source", "export.bucket"})
 """Kinds of steps that cannot be done any more when the old home is gone."""
+LAG = "cutover.lag"
+"""Kind of the steps that ask the old home without the data waiting for them."""
 
 
 class Effect(StrEnum):

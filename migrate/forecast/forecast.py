@@ -17,11 +17,10 @@ from migrate.forecast.room import room_of
 from migrate.forecast.schedule import Network, Timeline, critical_path, latest_begins
 from migrate.forecast.thawing import archived
 from migrate.forecast.words import point_of_no_return, rollback, unknowable
-from migrate.plan import Plan, Step
+from migrate.plan import LAG, Plan, Step
 
 METHOD = f"{DRAWS} draws of the plan; each figure is drawn once a draw, lognormal, Latin hypercube, fixed seed"
 HEAVY_SHARE = 0.1
-LAG = "cutover.lag"
 MORE_LANES = (8, 16, 32, 64)
 WORTH_IT = 0.95
 """So much of the time at most must be left for more lanes to be worth a word."""

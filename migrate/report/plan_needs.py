@@ -10,12 +10,12 @@ from rich.markup import escape
 from migrate.check import Verdict
 from migrate.figures import sized
 from migrate.forecast.result import Forecast, RoomLine
+from migrate.plan import LAG
 from migrate.report.layout import Column, say, show_table
 from migrate.report.plan_words import few, lasting, moment, year_of
 from migrate.report.terminal import MARKS
 
 SHORT_SHOWN = 3
-LAG = "cutover.lag"
 STALE = timedelta(days=7)
 """Sizes that are older than this are worth a word: the app goes on writing."""
 LOOK_AGAIN = "look again: cloudexit assess --facts, plan --probe"

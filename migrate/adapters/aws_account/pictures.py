@@ -22,6 +22,7 @@ from migrate.adapters.s3_errors import ARCHIVED
 from migrate.assess.findings import Leak
 from migrate.assess.leaking import beyond_sample, positions
 from migrate.assess.observed import Blindness, Resource, Unseen
+from migrate.export.intake import ARCHIVE_CLASSES
 
 IMAGES = (
     ".jpg", ".jpeg", ".jpe", ".jfif", ".heic", ".heif", ".hif", ".webp", ".png", ".tif", ".tiff", ".dng", ".avif",
@@ -47,7 +48,6 @@ NOT_READABLE = (
 """What the library raises, by trial, over bytes that were written to harm it."""
 logging.getLogger("exifread").addHandler(logging.NullHandler())
 READ_ACTION, LIST_ACTION = "s3:GetObject", "s3:ListBucket"
-ARCHIVE_CLASSES = ("GLACIER", "DEEP_ARCHIVE")
 
 
 @dataclass

@@ -10,9 +10,9 @@ from migrate.adapters.aws_account.reader import HOME, ODD, Look, Reader, Sheet, 
 from migrate.adapters.aws_account.readers.s3_metrics import METRIC_ACTIONS, Sizes, bucket_sizes
 from migrate.assess.exposure import UnreadablePolicy, exposure
 from migrate.assess.observed import Blindness, Resource
+from migrate.facts import ARCHIVED_CLASSES
 
 WORKERS = 8
-ARCHIVE_CLASSES = ("GLACIER", "DEEP_ARCHIVE", "INTELLIGENT_TIERING_ARCHIVE")
 KMS_ALGORITHMS = ("aws:kms", "aws:kms:dsse")
 PROVIDERS_KEY = "alias/aws/s3"
 BLOCKS = "readable listable writable"
@@ -106,7 +106,7 @@ def _sizes(sheet: Sheet, sizes: Sizes | None) -> None:
         sheet.facts |= {
             "bytes": sum(sizes.bytes_by_class.values()),
             "bytes_by_class": dict(sizes.bytes_by_class),
-            "archived": any(sizes.bytes_by_class.get(name) for name in ARCHIVE_CLASSES),
+            "archived": any(sizes.bytes_by_class.get(name) for name in ARCHIVED_CLASSES),
         }
     if sizes.objects is None:
         sheet.unseen.append("objects")
