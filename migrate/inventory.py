@@ -13,13 +13,15 @@ from migrate.figures import MOST_BYTES, parse_size
 from migrate.hostranges import FIRST_ADDRESS, address_of, expand, is_range
 from migrate.logins import USERS, login_faults, logins_of
 from migrate.plan import digest_of
-from migrate.stack import Stack
+from migrate.stack import WATCHING_KINDS, Stack
 
 INVENTORY_HINT = "name the inventory: -i inventory/hosts.yml, or make one: cloudexit init DIR"
 FILES_EXPECTED = {
     "ansible_ssh_private_key_file": "the private key that signs in; leave it out to use the keys of the ssh agent",
     "cloudexit_known_hosts": "the hosts' own keys, pinned: ssh-keyscan ADDRESS, compared with the console",
 }
+LEADS = "leads.yml"
+"""Beside the inventory: written by a fail-over, read by everything, kept with the inventory."""
 GROUP_KEYS = {"hosts", "children", "vars"}
 RESOURCES = {
     "cloudexit_disk": "bytes free for data, as 14TB or 900GiB",
@@ -50,6 +52,8 @@ class Inventory:
     path: Path
     hosts: Mapping[str, Host]
     variables: Mapping[str, Any] = field(default_factory=dict)
+    leads: Mapping[str, str] = field(default_factory=dict)
+    """Group -> the host that leads it, where that is another than its first: what a fail-over left behind."""
     merged: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Host -> all its variables, those of its groups among them."""
     document: Document | None = field(default=None, compare=False, repr=False)
@@ -72,12 +76,17 @@ class Inventory:
         return self.where(own)
 
     def group(self, name: str) -> list[Host]:
-        """Hosts of a group, in the inventory's order."""
-        return [host for host in self.hosts.values() if name in host.groups]
+        """Hosts of a group: the one that leads it, then the others in the inventory's order."""
+        members = [host for host in self.hosts.values() if name in host.groups]
+        return sorted(members, key=lambda host: host.name != self.leads.get(name))
+
+    def lead(self, group: str) -> Host:
+        """The host of a group that takes its writes: the first, or the one that a fail-over made it."""
+        return self.group(group)[0]
 
     def address(self, group: str) -> str:
-        """Address of a group's first host."""
-        return self.group(group)[0].address
+        """Address of the host that leads a group."""
+        return self.lead(group).address
 
     @property
     def digest(self) -> str:
@@ -86,6 +95,8 @@ class Inventory:
             h.name: [h.address, sorted(h.groups), h.user, h.port, self.merged.get(h.name, {})]
             for h in self.hosts.values()
         }
+        if self.leads:
+            told[""] = [dict(self.leads)]  # the name of no host
         # Keys that are no text (1: …, a date) are no JSON: texts throughout, so that they can be sorted.
         return digest_of(json.loads(json.dumps(_with_text_keys(told), default=str)))
 
@@ -115,7 +126,42 @@ def read_inventory(path: Path) -> Inventory:
     if reader.problems:
         raise DocumentProblems(reader.problems)
     hosts = {name: reader.host(name) for name in reader.hosts}
-    return Inventory(path, hosts, content["all"].get("vars") or {}, reader.hosts, document, reader.fields)
+    return Inventory(
+        path, hosts, content["all"].get("vars") or {}, read_leads(path, hosts), reader.hosts, document, reader.fields
+    )
+
+
+def read_leads(inventory: Path, hosts: Mapping[str, Host]) -> dict[str, str]:
+    """Group -> host that leads it, from `leads.yml` beside an inventory; empty where there is no such file. Raises
+    DocumentProblems where a host is not there or not in the group."""
+    path = inventory.with_name(LEADS)
+    if not path.exists():
+        return {}
+    document = read_yaml(path)
+    content = document.content if document.content is not None else {}
+    if not isinstance(content, dict):
+        raise document.problem((), "not a mapping", expected="group: host")
+    problems = [
+        document.problem((group,), f"{host!r} is no host of the group {group!r}", expected=", ".join(members) or "none")
+        for group, host in content.items()
+        for members in [[known.name for known in hosts.values() if group in known.groups]]
+        if host not in members
+    ]
+    if problems:
+        raise DocumentProblems(problems)
+    return {str(group): str(host) for group, host in content.items()}
+
+
+def on_hosts_of(stack: Stack, inventory: Inventory) -> Stack:
+    """The stack without the services that watch and keep (backup, monitor, logs) where their group has no host: an
+    inventory need not have them. Everything else that lacks a host is left to `hold_against`."""
+    absent = {name for name, s in stack.services.items() if s.kind in WATCHING_KINDS and not inventory.group(s.group)}
+    kept = {
+        name: s.model_copy(update={"after": tuple(before for before in s.after if before not in absent)})
+        for name, s in stack.services.items()
+        if name not in absent
+    }
+    return stack.model_copy(update={"services": kept}) if absent else stack
 
 
 def hold_against(stack: Stack, inventory: Inventory) -> None:

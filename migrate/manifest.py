@@ -14,6 +14,8 @@ UNIT = re.compile(r"[A-Za-z0-9@_.:-]+\.service")
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 JOURNEY_PLACEHOLDERS = ("python", "site")
 SSH_PORT = 22
+HOME_PREFIX = "cloudexit_"
+"""Secrets that the new home makes for itself begin so."""
 
 
 def read_stack(path: Path) -> Stack:
@@ -129,6 +131,13 @@ def _references_of_service(field: FieldPath, service: Service) -> Iterator[Refer
 def _broken_values(document: Document, stack: Stack) -> Iterator[UsageProblem]:
     """Values that are well-formed for themselves, but could not be carried out."""
     yield from _broken_addresses(document, stack)
+    for name in stack.secrets:
+        if name.startswith(HOME_PREFIX):
+            yield document.problem(
+                ("secrets", name),
+                f"names with {HOME_PREFIX} in front are the new home's",
+                expected="another name",
+            )
     for name, database in stack.databases.items():
         if database.owner == "postgres" or database.owner.startswith("pg_"):
             yield document.problem(

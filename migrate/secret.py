@@ -3,12 +3,13 @@
 import json
 import os
 import secrets as entropy
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from migrate.errors import UsageProblem
 
 GENERATED_BYTES = 24
+NO_MAKERS: Mapping[str, Callable[[], str]] = {}
 
 
 class Secret:
@@ -57,17 +58,25 @@ class Secrets(Mapping[str, Secret]):
         return text
 
 
-def load_or_generate(path: Path, names: Iterable[str], given: Mapping[str, str]) -> Secrets:
+def load_or_generate(
+    path: Path, names: Iterable[str], given: Mapping[str, str], makers: Mapping[str, Callable[[], str]] = NO_MAKERS
+) -> Secrets:
     """The secrets `names`: given ones first, then those kept in `path`, the rest generated and kept there (0600).
+    `makers` make those that are no plain word; what they name is loaded or generated too.
 
     Raises UsageProblem where the file cannot be read as secrets; new ones are never generated over it.
     """
     kept = _kept(path)
+    names = list(dict.fromkeys((*names, *makers)))
     missing = [name for name in names if name not in given and name not in kept]
     if missing:
-        kept.update({name: entropy.token_urlsafe(GENERATED_BYTES) for name in missing})
+        kept.update({name: makers.get(name, _word)() for name in missing})
         _write_private(path, json.dumps(kept, indent=1, sort_keys=True))
     return Secrets({name: Secret(given.get(name) or kept[name]) for name in names})
+
+
+def _word() -> str:
+    return entropy.token_urlsafe(GENERATED_BYTES)
 
 
 def _kept(path: Path) -> dict[str, str]:

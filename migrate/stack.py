@@ -193,6 +193,14 @@ class ServiceKind(StrEnum):
     MEDIA = "media"
     PROCESS = "process"
     EDGE = "edge"
+    BACKUP = "backup"
+    MAIL = "mail"
+    MONITOR = "monitor"
+    LOGS = "logs"
+
+
+WATCHING_KINDS = frozenset({ServiceKind.BACKUP, ServiceKind.MONITOR, ServiceKind.LOGS})
+"""Kinds that nothing of the app stands on: a home without a host for them is complete, and nobody watches it."""
 
 
 class Service(Part):

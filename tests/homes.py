@@ -10,13 +10,14 @@ import yaml
 from migrate.action import StepContext
 from migrate.adapters.ansible import AnsiblePlaybooks
 from migrate.adapters.ssh import SshHosts
-from migrate.inventory import Inventory, read_inventory
+from migrate.inventory import Inventory, on_hosts_of, read_inventory
 from migrate.lab import HostSpec, Lab
 from migrate.manifest import read_stack
 from migrate.plan import Effect, Phase, Step
 from migrate.ports import Completed, PlayResult
 from migrate.secret import Secrets, load_or_generate
 from migrate.stack import Stack
+from migrate.target.ownsecrets import OWN_SECRETS
 from migrate.target.playbooks import playbooks_folder
 from migrate.target.provision import Provision, ProvisionDrift
 from migrate.target.release import ReleaseInstall
@@ -83,9 +84,10 @@ class Home:
 
 def home_on(inventory: Path, hosts: SshHosts, folder: Path) -> Home:
     """plaza's home on the hosts of an inventory; secrets and Ansible's runs are kept in `folder`."""
-    stack = read_stack(PLAZA)
-    secrets = load_or_generate(folder / "secrets.json", stack.secrets, {})
-    return Home(stack, read_inventory(inventory), secrets, hosts, AnsiblePlaybooks(folder / "ansible"), folder)
+    read = read_inventory(inventory)
+    stack = on_hosts_of(read_stack(PLAZA), read)
+    secrets = load_or_generate(folder / "secrets.json", stack.secrets, {}, OWN_SECRETS)
+    return Home(stack, read, secrets, hosts, AnsiblePlaybooks(folder / "ansible"), folder)
 
 
 def lab_inventory(lab: Lab, name: str, folder: Path, **variables: Any) -> Path:

@@ -35,6 +35,7 @@ from migrate.restore.rewrite import UrlsRewritten
 from migrate.secret import Secrets, load_or_generate
 from migrate.stack import Artifact, Stack
 from migrate.target.checks import ServiceChecks
+from migrate.target.ownsecrets import OWN_SECRETS
 from migrate.target.preflight import Preflight
 from migrate.target.provision import Provision, ProvisionDrift
 from migrate.target.release import ReleaseInstall
@@ -91,12 +92,11 @@ class Undertaking:
 
     def secrets(self) -> Secrets:
         """Given by the environment, or generated and kept."""
+        variables = {**self.stack.secrets, **{name: name.upper() for name in OWN_SECRETS}}
         given = {
-            name: os.environ[variable]
-            for name, variable in self.stack.secrets.items()
-            if variable and os.environ.get(variable)
+            name: os.environ[variable] for name, variable in variables.items() if variable and os.environ.get(variable)
         }
-        return load_or_generate(self.state.secrets, self.stack.secrets, given)
+        return load_or_generate(self.state.secrets, self.stack.secrets, given, OWN_SECRETS)
 
     def buckets(self) -> Buckets:
         """Buckets at the old provider. `AWS_ENDPOINT_URL` wins over the manifest's; a drill brings its own."""

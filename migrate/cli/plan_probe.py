@@ -24,6 +24,7 @@ from migrate.probing.buckets import ProbedBucket, artifacts_of, probe_bucket, pr
 from migrate.probing.machines import DISK_BYTES, LINK_BYTES, hosts_to_probe, probe_disk, probe_host, probe_line
 from migrate.secret import Secrets, load_or_generate
 from migrate.stack import Stack
+from migrate.target.ownsecrets import OWN_SECRETS
 from migrate.target.playbooks import playbooks_folder
 from migrate.target.provision import mark_of, told_to_playbook
 
@@ -134,7 +135,9 @@ def predict(stack: Stack, inventory: Inventory, secrets_file: Path, output: Outp
         copy = Path(folder) / "secrets.json"
         if secrets_file.is_file():
             shutil.copy(secrets_file, copy)
-        return _predicted(stack, inventory, load_or_generate(copy, stack.secrets, {}), Path(folder) / "ansible")
+        return _predicted(
+            stack, inventory, load_or_generate(copy, stack.secrets, {}, OWN_SECRETS), Path(folder) / "ansible"
+        )
 
 
 def _predicted(stack: Stack, inventory: Inventory, secrets: Secrets, folder: Path) -> tuple[Prediction, ...]:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from migrate.errors import UsageProblem
-from migrate.inventory import Inventory, hold_against, read_inventory
+from migrate.inventory import Inventory, hold_against, on_hosts_of, read_inventory
 from migrate.manifest import read_stack
 from migrate.stack import Stack
 
@@ -22,5 +22,6 @@ def read_stack_and_inventory(manifest: Path, inventory_path: Path | None) -> tup
             hint="name it: -i inventory/hosts.yml, or make one: cloudexit init DIR",
         )
     inventory = read_inventory(path)
+    stack = on_hosts_of(stack, inventory)
     hold_against(stack, inventory)
     return stack, inventory

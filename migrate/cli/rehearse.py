@@ -17,7 +17,7 @@ from migrate.cli.options import DEFAULT_STACK, InventoryPath, StackPath, State
 from migrate.cli.output import Json, Output, Quiet, Verbose
 from migrate.cli.state import StateFolder
 from migrate.errors import UsageProblem
-from migrate.inventory import Inventory, read_inventory
+from migrate.inventory import Inventory, on_hosts_of, read_inventory
 from migrate.journal import Journal, exclusive
 from migrate.lab.drill import OLD_GROUP, OLD_HOST, OldHomeRecipe
 from migrate.lab.lab import HostSpec, Lab
@@ -111,6 +111,7 @@ def _undertaking(
             secret_access_key=kept[manifest.secret_key].reveal(),
         )
         drill = replace(drill, recipe=recipe, old_inventory=old_inventory, access=access)
+    stack = on_hosts_of(stack, inventory)
     plan = make_plan(stack, inventory, rehearsal=True)
     return Undertaking.assemble(options.stack, stack, inventory, state, plan, drill)
 

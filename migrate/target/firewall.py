@@ -19,9 +19,18 @@ class Opening:
     sources: tuple[str, ...] = ()
 
 
+def merged(openings: Iterable[Opening]) -> list[Opening]:
+    """One opening a port, in order; who is let in by one of them is let in, and anyone is everybody."""
+    sources: dict[int, set[str] | None] = {}
+    for opening in openings:
+        known = sources.setdefault(opening.port, set())
+        sources[opening.port] = known | set(opening.sources) if known is not None and opening.sources else None
+    return [Opening(port, tuple(sorted(found or (), key=_order))) for port, found in sorted(sources.items())]
+
+
 def openings(stack: Stack, inventory: Inventory, host: Host) -> list[Opening]:
-    """What the host's services open, by port; sshd's own port is open beside these. Raises UsageProblem where an
-    address is a name."""
+    """What the manifest opens for the host's services, by port; sshd's own port is open beside these. Raises
+    UsageProblem where an address is a name."""
     groups_of: dict[int, set[str]] = {}
     for service in stack.services.values():
         if service.group in host.groups:

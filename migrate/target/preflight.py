@@ -14,8 +14,9 @@ from migrate.ports import Hosts
 from migrate.secret import Secrets
 from migrate.stack import Service, Stack
 from migrate.target.hostfacts import HostFacts, Listener, observe
+from migrate.target.hostview import HostView, services_of
 from migrate.target.sidebyside import answers_and_faults
-from migrate.target.variables import packages_of, services_of
+from migrate.target.variables import packages_of
 
 GIB = 1024**3
 MIB = 1024**2
@@ -53,6 +54,7 @@ class Preflight:
         self._hosts = hosts
         self._stack = stack
         self._inventory = inventory
+        self._secrets = secrets
 
     def verify(self, step: Step, context: StepContext) -> Verdict:
         return Verdict.UNKNOWN
@@ -79,7 +81,7 @@ class Preflight:
 
     def _look_at(self, host: Host) -> list[CheckResult]:
         began = time.monotonic()
-        facts = observe(self._hosts, host, packages_of(self._stack, host))
+        facts = observe(self._hosts, host, packages_of(HostView(self._stack, self._inventory, host, self._secrets)))
         seconds = time.monotonic() - began
         reached = CheckResult("reachable", Verdict.PASS, f"{host.user}@{host.address}:{host.port}", "", host.name)
         judged = list(judge(self._stack, host, facts))

@@ -17,10 +17,10 @@ from migrate.plan import Step
 from migrate.ports import Hosts, Playbooks
 from migrate.secret import Secrets
 from migrate.stack import Stack
+from migrate.target.hostview import services_of
 from migrate.target.playbooks import playbooks_folder
 from migrate.target.provision import play_document, raise_unless_good, with_lost_hosts
 from migrate.target.sidebyside import on_every_host
-from migrate.target.variables import services_of
 
 SAFE_VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 INSTALL_SECONDS = 900.0

@@ -12,6 +12,7 @@ from migrate.logins import NOT_PEOPLE, Login, login_faults, logins_of
 from migrate.manifest import read_stack
 from migrate.secret import Secret, Secrets
 from migrate.target.variables import provision_variables
+from tests.ownsecrets import OWN_SECRETS_OF_TESTS
 
 ROOT = Path(__file__).parents[2]
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEXAMPLEEXAMPLEEXAMPLEEXAMPLEEXAMPLEEXAMPLEEX"
@@ -30,7 +31,7 @@ def written(folder: Path, users: Any, operator: str = "root") -> Path:
 
 def test_accounts_reach_the_playbooks_and_change_the_digest(tmp_path: Path) -> None:
     stack = read_stack(ROOT / "examples" / "plaza" / "stack.yaml")
-    secrets = Secrets({name: Secret(f"value-of-{name}") for name in stack.secrets})
+    secrets = Secrets({**OWN_SECRETS_OF_TESTS, **{name: Secret(f"value-of-{name}") for name in stack.secrets}})
     told = provision_variables(stack, read_inventory(written(tmp_path, [ADA])), secrets)
     host = told.variables["cloudexit_hosts"]["one"]
     assert host["users"] == [{"name": "ada", "keys": [f"{KEY} ada@example"], "sudo": True, "absent": False}]
@@ -101,5 +102,5 @@ def test_documented_inventories_fit_the_example_app(name: str) -> None:
     stack = read_stack(ROOT / "examples" / "plaza" / "stack.yaml")
     inventory = read_inventory(ROOT / "inventories" / name)
     hold_against(stack, inventory)
-    secrets = Secrets({secret: Secret(f"value-of-{secret}") for secret in stack.secrets})
+    secrets = Secrets({**OWN_SECRETS_OF_TESTS, **{secret: Secret(f"value-of-{secret}") for secret in stack.secrets}})
     provision_variables(stack, inventory, secrets)

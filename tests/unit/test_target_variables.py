@@ -15,20 +15,16 @@ from migrate.inventory import Host, Inventory, hold_against, read_inventory
 from migrate.manifest import read_stack
 from migrate.secret import Secret, Secrets
 from migrate.stack import Stack
+from migrate.target.hostview import HostView
+from migrate.target.parts.media import salted_sha1, url_path
+from migrate.target.parts.processes import environment_file, exec_start, expand
 from migrate.target.playbooks import playbooks_digest, playbooks_folder
-from migrate.target.variables import (
-    environment_file,
-    exec_start,
-    expand,
-    packages_of,
-    provision_variables,
-    salted_sha1,
-    url_path,
-)
+from migrate.target.variables import packages_of, provision_variables
+from tests.ownsecrets import OWN_SECRETS_OF_TESTS
 
 PLAZA = Path(__file__).parents[2] / "examples" / "plaza" / "stack.yaml"
 NAMES = ("database_password", "cache_password", "media_password", "session_key", "old_home_s3_key")
-SECRETS = Secrets({name: Secret(f"value-of-{name}") for name in NAMES})
+SECRETS = Secrets({**OWN_SECRETS_OF_TESTS, **{name: Secret(f"value-of-{name}") for name in NAMES}})
 
 
 def inventory_of(**hosts: tuple[str, tuple[str, ...]]) -> Inventory:
@@ -91,17 +87,20 @@ def test_a_host_gets_only_the_units_of_its_groups(stack: Stack) -> None:
         edge=("10.0.0.3", ("edge", "media")),
     )
     hosts, private = told(stack, inventory)
-    units = {name: [process["unit"] for process in host["processes"]] for name, host in hosts.items()}
+    units = {name: [process["unit"] for process in host["processes"] or []] for name, host in hosts.items()}
     assert units == {"data": [], "web": ["plaza-web.service"], "worker": ["plaza-worker.service"], "edge": []}
-    assert {name: list(own["environments"]) for name, own in private.items()} == {
+    nothing: dict[str, Any] = {"environments": {}}
+    assert {name: list(own.get("processes", nothing)["environments"]) for name, own in private.items()} == {
         "data": [], "web": ["web"], "worker": ["worker"], "edge": [],
     }  # fmt: skip
     assert hosts["web"]["postgresql"] is hosts["web"]["redis"] is hosts["web"]["media"] is hosts["web"]["edge"] is None
 
 
 def test_packages_are_one_list_for_all_services_of_a_host(stack: Stack) -> None:
-    base = {"ca-certificates", "nftables", "rsync", "sudo", "unattended-upgrades"}
-    assert {name: set(packages_of(stack, host)) - base for name, host in THREE.hosts.items()} == {
+    base = {"ca-certificates", "nftables", "rsync", "ssl-cert", "sudo", "unattended-upgrades"}
+    assert {
+        name: set(packages_of(HostView(stack, THREE, host, SECRETS))) - base for name, host in THREE.hosts.items()
+    } == {
         "data": {"postgresql", "python3-psycopg2", "redis-server"},
         "app": {"python3-packaging", "python3-venv"},
         "edge": {"nginx"},
@@ -111,15 +110,17 @@ def test_packages_are_one_list_for_all_services_of_a_host(stack: Stack) -> None:
 def test_values_that_hold_a_secret_travel_as_secrets_only(stack: Stack) -> None:
     given = provision_variables(stack, THREE, SECRETS)
     plain = json.dumps(given.variables)
-    assert [name for name in SECRETS if f"value-of-{name}" in plain] == []
+    assert [name for name, secret in SECRETS.items() if secret.reveal() in plain] == []
     private = json.loads(given.secrets["hosts"].reveal())
-    web = private["app"]["environments"]["web"].splitlines()
+    web = private["app"]["processes"]["environments"]["web"].splitlines()
     assert 'PLAZA_DATABASE_URL="postgresql://plaza:value-of-database_password@10.0.0.1:5432/plaza"' in web
     assert 'PLAZA_MEDIA_STORE="http://media:value-of-media_password@10.0.0.3:8081/plaza-media/"' in web
     assert 'PLAZA_MEDIA_URL="http://10.0.0.3/media/"' in web
-    assert private["data"]["postgresql_roles"] == [{"name": "plaza", "password": "value-of-database_password"}]
-    assert private["data"]["redis_password"] == "value-of-cache_password"
-    assert private["edge"]["environments"] == {} and private["edge"]["redis_password"] == ""
+    assert private["data"]["postgresql"]["roles"] == [{"name": "plaza", "password": "value-of-database_password"}]
+    assert private["data"]["redis"]["password"] == "value-of-cache_password"
+    assert {name: sorted(own) for name, own in private.items()} == {
+        "data": ["postgresql", "redis", "tls"], "app": ["processes", "tls"], "edge": ["edge", "media", "tls"],
+    }  # fmt: skip
 
 
 def test_the_digest_follows_variables_and_secrets_and_reveals_none(stack: Stack) -> None:

@@ -1,0 +1,19 @@
+"""What the new home is made of, part by part, in the order in which provision.yml takes them."""
+
+from migrate.target.hostview import HostView
+from migrate.target.parts import edge, media, postgresql, processes, redis, tls
+from migrate.target.parts.part import Part
+
+PARTS: tuple[Part, ...] = (
+    tls.PART,
+    postgresql.PART,
+    redis.PART,
+    media.PART,
+    processes.PART,
+    edge.PART,
+)
+
+
+def parts_of(view: HostView) -> list[Part]:
+    """The parts that a host gets."""
+    return [part for part in PARTS if part.variables(view) is not None]
