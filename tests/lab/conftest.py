@@ -3,12 +3,19 @@
 import secrets
 import subprocess
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from migrate.lab import Lab, doctor
+from migrate.action import Outcome, StepContext
+from migrate.adapters.ssh import SshHosts
+from migrate.errors import CloudexitError
+from migrate.lab import HostSpec, HostState, Lab, doctor
 from migrate.lab.lab import DEFAULT_ROOT
+from tests.homes import CONTEXT, STEP, Home, home_on, lab_inventory
+from tests.release_archives import release
 
 
 @pytest.fixture(scope="session")
@@ -40,6 +47,48 @@ def module_lab(base_image: Path) -> Iterator[Lab]:
     made = Lab(f"m{secrets.token_hex(3)}")
     yield made
     made.down()
+
+
+LOST = "edge2"
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """A home of several servers by inventories/fleet, provisioned in two runs: in the first one host was lost."""
+
+    home: Home
+    lab: Lab
+    loss: CloudexitError
+    """What the first run ended with."""
+    second_run: Outcome
+
+
+@pytest.fixture(scope="session")
+def fleet(base_image: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    """The fleet that all tests of several servers share: they leave it as they found it, or mend it."""
+    folder = tmp_path_factory.mktemp("fleet")
+    lab = Lab(f"f{secrets.token_hex(3)}")
+    try:
+        path = lab_inventory(lab, "fleet", folder)
+        with SshHosts() as hosts:
+            home = home_on(path, hosts, folder)
+            loss = _provisioned_but_for_one(home, lab)
+            lab.up([HostSpec(LOST, home.inventory.hosts[LOST].groups)])
+            second_run = home.provision().apply(STEP, CONTEXT)
+            home.release_install(release(folder, "1.0.0")).apply(STEP, CONTEXT)
+            yield Fleet(home, lab, loss, second_run)
+    finally:
+        lab.down()
+
+
+def _provisioned_but_for_one(home: Home, lab: Lab) -> CloudexitError:
+    def lose_it(detail: Any) -> None:
+        if "Write the ruleset" in str(detail["task"]) and lab.get(LOST).state is HostState.RUNNING:
+            lab.stop(LOST)
+
+    with pytest.raises(CloudexitError) as loss:
+        home.provision().apply(STEP, StepContext(progress=lose_it))
+    return loss.value
 
 
 Ssh = Callable[[Lab, str, str], str]

@@ -6,24 +6,17 @@ The tests of this module share the hosts and follow each other: what one has mad
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 
-from migrate.action import StepContext
-from migrate.adapters.ssh import SshHosts
 from migrate.check import Verdict
-from migrate.errors import CloudexitError, ExitCode
-from migrate.lab import HostSpec, HostState, Lab
+from migrate.errors import ExitCode
 from migrate.target.provision import MARKER
-from tests.homes import CONTEXT, PLAZA, STEP, Home, changed_tasks, home_on, lab_inventory
-from tests.release_archives import release
+from tests.homes import CONTEXT, PLAZA, STEP, Home, changed_tasks
+from tests.lab.conftest import LOST, Fleet
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(400)]
-LOST = "edge2"
 OUTSIDE = "outside"
 STRAY = 9999
 UNITS = {"edge": "nginx-edge", "media": "nginx-media", "app": "plaza-web", "worker": "plaza-worker"}
@@ -62,35 +55,20 @@ Way = tuple[str, str, str, int]
 
 
 @pytest.fixture(scope="module")
-def home(module_lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
-    folder = tmp_path_factory.mktemp("fleet")
-    path = lab_inventory(module_lab, "fleet", folder)
-    with SshHosts() as hosts:
-        yield home_on(path, hosts, folder)
+def home(fleet: Fleet) -> Home:
+    return fleet.home
 
 
-def test_a_host_that_is_lost_in_the_middle_is_named_and_the_rest_is_finished(home: Home, module_lab: Lab) -> None:
-    begun: list[str] = []
-
-    def lose_it(detail: Any) -> None:
-        begun.append(str(detail["task"]))
-        if "Write the ruleset" in begun[-1] and module_lab.get(LOST).state is HostState.RUNNING:
-            module_lab.stop(LOST)
-
-    with pytest.raises(CloudexitError) as loss:
-        home.provision().apply(STEP, StepContext(progress=lose_it))
-    assert loss.value.exit_code is ExitCode.UNREACHABLE, loss.value
-    assert loss.value.where == LOST
-    rest = [name for name in home.inventory.hosts if name != LOST]
-    assert f"went through on: {', '.join(rest)}" in loss.value.what
-    assert len({home.says(name, f"cat {MARKER}") for name in rest}) == 1
+def test_a_host_that_is_lost_in_the_middle_is_named_and_the_rest_is_finished(fleet: Fleet) -> None:
+    assert fleet.loss.exit_code is ExitCode.UNREACHABLE, fleet.loss
+    assert fleet.loss.where == LOST
+    rest = [name for name in fleet.home.inventory.hosts if name != LOST]
+    assert f"went through on: {', '.join(rest)}" in fleet.loss.what
 
 
-def test_the_next_run_goes_on_with_the_host_that_is_back(home: Home, module_lab: Lab) -> None:
-    module_lab.up([HostSpec(LOST, home.inventory.hosts[LOST].groups)])
-    outcome = home.provision().apply(STEP, CONTEXT)
-    assert {name for name, play in outcome.detail["hosts"].items() if play["changed"]} == {LOST}
-    assert home.provision().verify(STEP, CONTEXT) is Verdict.PASS
+def test_the_next_run_goes_on_with_the_host_that_is_back(fleet: Fleet) -> None:
+    assert {name for name, play in fleet.second_run.detail["hosts"].items() if play["changed"]} == {LOST}
+    assert fleet.home.provision().verify(STEP, CONTEXT) is Verdict.PASS
 
 
 def test_a_second_run_changes_nothing_on_that_host_either(home: Home) -> None:
@@ -140,8 +118,7 @@ def reached(home: Home, source: str, asked: list[tuple[str, str, int]]) -> list[
     return [tuple(way) for way in json.loads(text)]
 
 
-def test_what_answers_is_what_the_manifest_allows_from_every_host_to_every_port(home: Home, tmp_path: Path) -> None:
-    home.release_install(release(tmp_path, "1.0.0")).apply(STEP, CONTEXT)
+def test_what_answers_is_what_the_manifest_allows_from_every_host_to_every_port(home: Home) -> None:
     for name, host in home.inventory.hosts.items():
         units = [unit for group, unit in UNITS.items() if group in host.groups]
         home.says(name, f"systemctl start {' '.join(units)}" if units else "true")
