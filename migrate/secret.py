@@ -51,11 +51,17 @@ class Secrets(Mapping[str, Secret]):
         return len(self._values)
 
     def redact(self, text: str) -> str:
-        """The text with every secret's value replaced."""
-        for secret in sorted(self._values.values(), key=lambda s: -len(s.reveal())):
-            if secret.reveal():
-                text = text.replace(secret.reveal(), "•••")
+        """The text with every secret's value replaced; of one with several lines (a key), each line too."""
+        for value in sorted(self._texts(), key=len, reverse=True):
+            text = text.replace(value, "•••")
         return text
+
+    def _texts(self) -> set[str]:
+        found = {secret.reveal() for secret in self._values.values()}
+        lines = {
+            line for value in found if "\n" in value for line in value.splitlines() if not line.startswith("-----")
+        }
+        return {value for value in found | lines if value}
 
 
 def load_or_generate(

@@ -14,6 +14,8 @@ from migrate.adapters.postgresql import PsycopgClient
 from migrate.adapters.redis import RedisClient
 from migrate.adapters.s3 import Access
 from migrate.adapters.ssh import SshHosts
+from migrate.adapters.vault import NAME as VAULT
+from migrate.adapters.vault import read_vault
 from migrate.cli.buckets import Buckets
 from migrate.cli.reading import read_stack_and_inventory
 from migrate.cli.state import StateFolder
@@ -91,12 +93,13 @@ class Undertaking:
         self.state.create()
 
     def secrets(self) -> Secrets:
-        """Given by the environment, or generated and kept."""
+        """Given by the environment or by the vault beside the manifest, or generated and kept."""
         variables = {**self.stack.secrets, **{name: name.upper() for name in OWN_SECRETS}}
         given = {
             name: os.environ[variable] for name, variable in variables.items() if variable and os.environ.get(variable)
         }
-        return load_or_generate(self.state.secrets, self.stack.secrets, given, OWN_SECRETS)
+        vault = read_vault(self.manifest.with_name(VAULT), variables)
+        return load_or_generate(self.state.secrets, self.stack.secrets, {**vault, **given}, OWN_SECRETS)
 
     def buckets(self) -> Buckets:
         """Buckets at the old provider. `AWS_ENDPOINT_URL` wins over the manifest's; a drill brings its own."""

@@ -273,7 +273,7 @@ def status(url: str) -> int:
 
 def test_hosts_that_live_with_other_secrets_are_not_given_new_ones_in_silence(home: Home) -> None:
     before = home.says("app", f"cat {MARKER}")
-    others = Secrets({name: Secret(f"another-{name}") for name in home.secrets})
+    others = Secrets({**home.secrets, **{name: Secret(f"another-{name}") for name in home.stack.secrets}})
     with pytest.raises(GateHeld, match=r"lives with other secrets.*database_password"):
         Provision(home.hosts, home.playbooks, home.stack, home.inventory, others).apply(STEP, CONTEXT)
     assert home.says("app", f"cat {MARKER}") == before
