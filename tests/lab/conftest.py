@@ -14,6 +14,7 @@ from migrate.adapters.ssh import SshHosts
 from migrate.errors import CloudexitError
 from migrate.lab import HostSpec, HostState, Lab, doctor
 from migrate.lab.lab import DEFAULT_ROOT
+from tests.exposure import ProcessWatch
 from tests.homes import CONTEXT, STEP, Home, home_on, lab_inventory
 from tests.release_archives import release
 
@@ -61,6 +62,8 @@ class Fleet:
     loss: CloudexitError
     """What the first run ended with."""
     second_run: Outcome
+    watch: ProcessWatch
+    """Every command line that was seen meanwhile."""
 
 
 @pytest.fixture(scope="session")
@@ -72,11 +75,12 @@ def fleet(base_image: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         path = lab_inventory(lab, "fleet", folder)
         with SshHosts() as hosts:
             home = home_on(path, hosts, folder)
-            loss = _provisioned_but_for_one(home, lab)
-            lab.up([HostSpec(LOST, home.inventory.hosts[LOST].groups)])
-            second_run = home.provision().apply(STEP, CONTEXT)
-            home.release_install(release(folder, "1.0.0")).apply(STEP, CONTEXT)
-            yield Fleet(home, lab, loss, second_run)
+            with ProcessWatch().running() as watch:
+                loss = _provisioned_but_for_one(home, lab)
+                lab.up([HostSpec(LOST, home.inventory.hosts[LOST].groups)])
+                second_run = home.provision().apply(STEP, CONTEXT)
+                home.release_install(release(folder, "1.0.0")).apply(STEP, CONTEXT)
+            yield Fleet(home, lab, loss, second_run, watch)
     finally:
         lab.down()
 
