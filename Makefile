@@ -23,7 +23,7 @@ demo: setup ## the whole way, on disposable hosts of this machine: cloudexit reh
 
 test: $(VENV)/.ready-dev host-packages test-packages lint ## everything: lint, units, conformance, the example app, the lab
 	$(SUDO) $(BIN)/python -m pytest examples/plaza/app/tests -q -p no:cacheprovider
-	$(SUDO) $(BIN)/python -m pytest $(PYTEST_OPTIONS)
+	$(SUDO) $(BIN)/python -m pytest -n 2 --dist loadgroup $(PYTEST_OPTIONS)
 
 lint: $(VENV)/.ready-dev ## ruff, mypy, import-linter, ansible-lint
 	$(BIN)/ruff check .

@@ -22,6 +22,19 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+LONG = {"lab": 0, "interrupt": 1}
+"""Folders whose tests share hosts, or mostly wait for them: each is a lane of a run side by side, and begins first."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """`-n 2 --dist loadgroup` then takes about as long as the longer lane."""
+    for item in items:
+        folder = item.path.parent.name
+        if folder in LONG:
+            item.add_marker(pytest.mark.xdist_group(folder))
+    items.sort(key=lambda item: LONG.get(item.path.parent.name, len(LONG)))
+
+
 @pytest.fixture(scope="session")
 def can_hold_hosts() -> None:
     """Skips with everything that this machine lacks for disposable hosts."""

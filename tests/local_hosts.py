@@ -16,7 +16,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
@@ -243,10 +243,9 @@ def hosts_in(folder: Path, systemctl: str = "#!/bin/sh\nexit 0\n") -> Iterator[L
     """A host whose own folders lie in `folder`; anyone may pass through it, as on a real host's root."""
     root = Path(tempfile.mkdtemp(prefix="cloudexit-host-"))
     root.chmod(0o755)
-    made = [Path(path) for path in OWN_FOLDERS if not Path(path).exists()]
     for path in OWN_FOLDERS:
         Path(f"{root}{path}").mkdir(parents=True)
-        Path(path).mkdir(parents=True, exist_ok=True)
+        Path(path).mkdir(parents=True, exist_ok=True)  # stays: tests of another process may have mounted theirs on it
     programs = folder / "programs"
     programs.mkdir()
     (programs / "systemctl").write_text(systemctl)
@@ -254,9 +253,6 @@ def hosts_in(folder: Path, systemctl: str = "#!/bin/sh\nexit 0\n") -> Iterator[L
     try:
         yield LocalHosts(root, programs)
     finally:
-        for folder_made in made:
-            with suppress(OSError):  # a lab may have come to live there meanwhile
-                folder_made.rmdir()
         shutil.rmtree(root)
 
 

@@ -45,10 +45,10 @@ def tarred(**members: bytes) -> bytes:
 @pytest.mark.parametrize(
     ("name", "content", "found"),
     [
-        ("a.txt.gz", gzip.compress(HOST), "a.txt.gz!a.txt"), ("a.bz2", bz2.compress(HOST), "a.bz2!a"),
-        ("layer", gzip.compress(tarred(env=HOST)), "layer!env"), ("a.xz", lzma.compress(HOST), "a.xz!a"),
+        ("a.txt.gz", gzip.compress(HOST, mtime=0), "a.txt.gz!a.txt"), ("a.bz2", bz2.compress(HOST), "a.bz2!a"),
+        ("layer", gzip.compress(tarred(env=HOST), mtime=0), "layer!env"), ("a.xz", lzma.compress(HOST), "a.xz!a"),
         ("app.war", zipped(settings=HOST), "app.war!settings"),
-        ("app", tarred(b__gz=gzip.compress(HOST)), "app!b.gz!b"),
+        ("app", tarred(b__gz=gzip.compress(HOST, mtime=0)), "app!b.gz!b"),
         ("app.pyz", b"#!/usr/bin/env python3\n" + zipped(main=HOST), "app.pyz!main"),
     ],
 )  # fmt: skip
@@ -64,7 +64,7 @@ def test_what_lies_beyond_a_bound_is_named(tmp_path: Path, monkeypatch: pytest.M
     deep = zipped(a__zip=zipped(b__zip=zipped(c__zip=zipped(d=HOST))))
     for name, content in (
         ("long.js", b"x" * 4096 + HOST), ("exact.js", b"x" * 4096), ("outer.zip", zipped(inner__zip=zipped(long=long))),
-        ("long.gz", gzip.compress(b"x" * 4096 + HOST)), ("deep.zip", deep),
+        ("long.gz", gzip.compress(b"x" * 4096 + HOST, mtime=0)), ("deep.zip", deep),
     ):  # fmt: skip
         (tmp_path / name).write_bytes(content)
     missed = hosts_in(tmp_path).missed
@@ -114,7 +114,7 @@ def test_links_pipes_and_left_out_folders_are_named(tmp_path: Path) -> None:
 def test_the_providers_own_library_is_not_listed_file_by_file(tmp_path: Path) -> None:
     (tmp_path / "botocore").mkdir()
     (tmp_path / "botocore" / "data.zst").write_bytes(b"\x28\xb5\x2f\xfd")
-    (tmp_path / "botocore" / "s3.json.gz").write_bytes(gzip.compress(HOST))
+    (tmp_path / "botocore" / "s3.json.gz").write_bytes(gzip.compress(HOST, mtime=0))
     looked = hosts_in(tmp_path)
     assert (looked.hosts, looked.libraries, looked.missed) == ({}, {"botocore"}, {})
 
