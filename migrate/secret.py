@@ -81,6 +81,17 @@ def load_or_generate(
     return Secrets({name: Secret(given.get(name) or kept[name]) for name in names})
 
 
+def kept_names(path: Path) -> set[str]:
+    """Names of the secrets that are kept in `path`; raises UsageProblem where it cannot be read as secrets."""
+    return set(_kept(path))
+
+
+def make_anew(path: Path, name: str, makers: Mapping[str, Callable[[], str]] = NO_MAKERS) -> None:
+    """Replaces one kept secret by a new one, whole or not at all. Raises UsageProblem as `load_or_generate`."""
+    kept = {**_kept(path), name: makers.get(name, _word)()}
+    _write_private(path, json.dumps(kept, indent=1, sort_keys=True))
+
+
 def _word() -> str:
     return entropy.token_urlsafe(GENERATED_BYTES)
 

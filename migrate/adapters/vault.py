@@ -38,6 +38,11 @@ def read_vault(path: Path, known: Collection[str]) -> dict[str, str]:
     return content
 
 
+def names_in_vault(path: Path, known: Collection[str]) -> set[str]:
+    """Names of the secrets that the vault gives. Raises UsageProblem as `read_vault`."""
+    return set(read_vault(path, known))
+
+
 def _opened(path: Path, password_file: Path) -> str:
     command = [str(Path(sys.executable).with_name("ansible-vault")), "decrypt", "--output", "-"]
     environment = {name: os.environ[name] for name in ("HOME", "PATH", "LANG") if name in os.environ}

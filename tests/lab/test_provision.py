@@ -19,6 +19,7 @@ from migrate.check import ChecksHeld, Verdict
 from migrate.errors import GateHeld
 from migrate.lab import HostSpec, Lab
 from migrate.secret import Secret, Secrets
+from migrate.target.ownsecrets import AUTHORITY, OWN_SECRETS, REPLICATION
 from migrate.target.preflight import HostsRefused, HostsUnreachable, Preflight
 from migrate.target.provision import MARKER, Provision
 from tests.homes import CONTEXT, STEP, Home, home_on
@@ -277,3 +278,21 @@ def test_hosts_that_live_with_other_secrets_are_not_given_new_ones_in_silence(ho
     with pytest.raises(GateHeld, match=r"lives with other secrets.*database_password"):
         Provision(home.hosts, home.playbooks, home.stack, home.inventory, others).apply(STEP, CONTEXT)
     assert home.says("app", f"cat {MARKER}") == before
+
+
+def test_secrets_that_were_rotated_on_purpose_replace_the_old_ones_everywhere(home: Home) -> None:
+    """Password, the app's environment, and the certificates of a new authority."""
+    old = home.secrets["database_password"].reveal()
+    anew = {name: Secret(OWN_SECRETS[name]()) for name in (AUTHORITY, REPLICATION)}
+    rotated = Secrets({**home.secrets, **anew, "database_password": Secret("another-database-password")})
+    there = home.says("app", "sha256sum /etc/cloudexit/tls/authority.crt")
+    Provision(
+        home.hosts, home.playbooks, home.stack, home.inventory, rotated, rotate_secrets=True
+    ).apply(STEP, CONTEXT)  # fmt: skip
+    sign_in = "PGPASSWORD=%s psql -w -h 127.0.0.1 -U plaza -d postgres -Atc 'SELECT current_user'"
+    assert home.says("data", sign_in % "another-database-password") == "plaza"
+    assert home.run("data", "sh", "-c", sign_in % old).exit_status == 2
+    assert "another-database-password" in home.says("app", "cat /etc/plaza/web.env")
+    assert home.says("app", "sha256sum /etc/cloudexit/tls/authority.crt") != there
+    proof = "openssl verify -CAfile /etc/cloudexit/tls/authority.crt /etc/cloudexit/tls/host.crt"
+    assert {home.run(host, *proof.split()).exit_status for host in home.inventory.hosts} == {0}
