@@ -44,6 +44,10 @@ PEBBLE = {
     "listenAddress": "0.0.0.0:14000", "managementListenAddress": "0.0.0.0:15000", "certificate": "/etc/pebble.crt",
     "privateKey": "/etc/pebble.key", "httpPort": 80, "tlsPort": 443, "certificateValidityPeriod": LIFE,
 }  # fmt: skip
+START = (
+    "systemd-run --unit=pebble --setenv=PEBBLE_VA_NOSLEEP=1 --setenv=PEBBLE_WFE_NONCEREJECT=1"
+    " pebble -config /etc/pebble.json"
+)
 PACKAGES = "apt-get -qq update && apt-get -qq install --no-install-recommends pebble curl >/dev/null"
 ROOT = "curl -sS --fail --retry 20 --retry-connrefused --retry-delay 1 --cacert /etc/directory.crt https://{ca}:15000/roots/0"
 
@@ -147,11 +151,7 @@ def authority_outside(fleet: Fleet) -> tuple[Host, str]:
     for path, text in files.items():
         assert home.hosts.run(ca, ["sh", "-c", f"umask 077; cat >{path}"], stdin=text.encode())
     said(home, ca, f"echo {leads} {NAME} >>/etc/hosts; {PACKAGES}")
-    said(
-        home,
-        ca,
-        "systemd-run --unit=pebble --setenv=PEBBLE_VA_NOSLEEP=1 --setenv=PEBBLE_WFE_NONCEREJECT=1 pebble -config /etc/pebble.json",
-    )
+    said(home, ca, START)
     root = said(home, ca, f"{ROOT.format(ca=address)} | tee /etc/issued.crt")
     not_yet = Authority(home.secrets[AUTHORITY]).certificate
     assert home.hosts.run(ca, ["sh", "-c", "cat /etc/issued.crt - >/etc/site.crt"], stdin=not_yet.encode())
@@ -209,21 +209,37 @@ def test_before_the_first_certificate_the_site_answers_and_the_check_says_that_t
     assert not any(r.holds for r in certificate)
 
 
-def test_an_app_host_that_dies_or_falls_silent_loses_no_get(site: Site) -> None:
-    killed, silent = site.apps[:2]
-    with under_load(site) as load:
-        time.sleep(1)
-        site.home.says(killed.name, "systemctl kill -s KILL plaza-web")
-        site.home.says(killed.name, "until systemctl is-active -q plaza-web; do sleep 0.1; done; sleep 1")
-        site.fleet.lab.cut_off(silent.name)
-        try:
-            time.sleep(3 * SILENCE)
-            during = len(load.answers)
-        finally:
-            site.fleet.lab.up([HostSpec(silent.name, silent.groups)])
-    assert not load.faults and set(load.answers) == {200}, load
-    assert during > 20 and load.slowest < SILENCE + 5, load.slowest
-    print(f"{len(load.answers)} requests while one host died and one fell silent, the slowest {load.slowest:.1f} s")
+def test_each_edge_gets_its_certificate_though_the_authority_asks_the_first_only(site: Site) -> None:
+    site.issue()
+    assert all(site.checked()), site.checked()
+    serials = {site.serial(edge) for edge in site.edges}
+    assert len(serials) == len(site.edges)
+    site.issue()
+    assert {site.serial(edge) for edge in site.edges} == serials, "renewed before the last third"
+
+
+def test_keys_are_for_those_who_need_them(site: Site) -> None:
+    for edge in site.edges:
+        listed = "find /var/lib/edge-acme /etc/nginx/edge-site.pem -type f -printf '%m %u %g %p\n'"
+        found = site.home.says(edge.name, listed)
+        served = [line for line in found.splitlines() if line.endswith("edge-site.pem")]
+        assert served == ["640 root www-data /etc/nginx/edge-site.pem"]
+        others = set(found.splitlines()) - set(served)
+        assert any(line.endswith("account_key.pem") for line in others)
+        assert {line.split(" ")[0] for line in others} == {"600"}
+        assert site.home.says(edge.name, "stat -c %a /var/lib/edge-acme") == "700"
+
+
+def test_browsers_are_led_to_https_and_get_http_2(site: Site) -> None:
+    curl = "curl -sS --cacert /etc/issued.crt -o /dev/null -w '%{http_version} %{http_code} %{redirect_url}'"
+    assert site.outside(f"{curl} --http2 https://{NAME}/").split() == ["2", "200"]
+    assert site.outside(f"{curl} 'http://{NAME}/a?b=c'").startswith(f"1.1 308 https://{NAME}/a?b=c")
+    assert site.outside(f"{curl} -H 'Host: other.test' http://{NAME}/").startswith(f"1.1 308 https://{NAME}/")
+    headers = site.outside(f"curl -sSI --cacert /etc/issued.crt https://{NAME}/").lower()
+    assert "strict-transport-security: max-age=300" in headers and "x-content-type-options: nosniff" in headers
+    assert "server: nginx\r" in headers
+    old = f"openssl s_client -tls1_1 -cipher ALL:@SECLEVEL=0 -connect {site.edges[0].address}:443 </dev/null 2>&1"
+    assert "alert protocol version" in site.outside(f"{old} || true")
 
 
 def test_who_asks_too_much_is_told_to_wait_and_others_are_served(site: Site) -> None:
@@ -269,39 +285,6 @@ def test_without_any_host_behind_it_the_edge_still_answers_in_its_own_words(site
     assert site.outside(page).startswith("HTTP/2 200"), "hosts that had failed are not asked again"
 
 
-def test_each_edge_gets_its_certificate_though_the_authority_asks_the_first_only(site: Site) -> None:
-    site.issue()
-    assert all(site.checked()), site.checked()
-    serials = {site.serial(edge) for edge in site.edges}
-    assert len(serials) == len(site.edges)
-    site.issue()
-    assert {site.serial(edge) for edge in site.edges} == serials, "renewed before the last third"
-
-
-def test_keys_are_for_those_who_need_them(site: Site) -> None:
-    for edge in site.edges:
-        listed = "find /var/lib/edge-acme /etc/nginx/edge-site.pem -type f -printf '%m %u %g %p\n'"
-        found = site.home.says(edge.name, listed)
-        served = [line for line in found.splitlines() if line.endswith("edge-site.pem")]
-        assert served == ["640 root www-data /etc/nginx/edge-site.pem"]
-        others = set(found.splitlines()) - set(served)
-        assert any(line.endswith("account_key.pem") for line in others)
-        assert {line.split(" ")[0] for line in others} == {"600"}
-        assert site.home.says(edge.name, "stat -c %a /var/lib/edge-acme") == "700"
-
-
-def test_browsers_are_led_to_https_and_get_http_2(site: Site) -> None:
-    curl = "curl -sS --cacert /etc/issued.crt -o /dev/null -w '%{http_version} %{http_code} %{redirect_url}'"
-    assert site.outside(f"{curl} --http2 https://{NAME}/").split() == ["2", "200"]
-    assert site.outside(f"{curl} 'http://{NAME}/a?b=c'").startswith(f"1.1 308 https://{NAME}/a?b=c")
-    assert site.outside(f"{curl} -H 'Host: other.test' http://{NAME}/").startswith(f"1.1 308 https://{NAME}/")
-    headers = site.outside(f"curl -sSI --cacert /etc/issued.crt https://{NAME}/").lower()
-    assert "strict-transport-security: max-age=300" in headers and "x-content-type-options: nosniff" in headers
-    assert "server: nginx\r" in headers
-    old = f"openssl s_client -tls1_1 -cipher ALL:@SECLEVEL=0 -connect {site.edges[0].address}:443 </dev/null 2>&1"
-    assert "alert protocol version" in site.outside(f"{old} || true")
-
-
 def test_renewal_replaces_the_certificate_while_requests_go_on(site: Site) -> None:
     before = {edge.name: site.serial(edge) for edge in site.edges}
     first = site.edges[0]
@@ -320,3 +303,20 @@ def wait_for_the_last_third(site: Site) -> None:
     ends = [client.certificate(edge.address, 443, site.expected, timeout=5).until for edge in site.edges]
     left = max((end - datetime.now(UTC)).total_seconds() for end in ends if end)
     time.sleep(max(0.0, left - LIFE / 3 + 1))
+
+
+def test_an_app_host_that_dies_or_falls_silent_loses_no_get(site: Site) -> None:
+    killed, silent = site.apps[:2]
+    with under_load(site) as load:
+        time.sleep(1)
+        site.home.says(killed.name, "systemctl kill -s KILL plaza-web")
+        site.home.says(killed.name, "until systemctl is-active -q plaza-web; do sleep 0.1; done; sleep 1")
+        site.fleet.lab.cut_off(silent.name)
+        try:
+            time.sleep(3 * SILENCE)
+            during = len(load.answers)
+        finally:
+            site.fleet.lab.up([HostSpec(silent.name, silent.groups)])
+    assert not load.faults and set(load.answers) == {200}, load
+    assert during > 20 and load.slowest < SILENCE + 5, load.slowest
+    print(f"{len(load.answers)} requests while one host died and one fell silent, the slowest {load.slowest:.1f} s")
