@@ -27,7 +27,7 @@ from tests.ownsecrets import OWN_SECRETS_OF_TESTS
 PLAZA = yaml.safe_load((Path(__file__).parents[2] / "examples" / "plaza" / "stack.yaml").read_text())
 GIVEN = ("database_password", "cache_password", "media_password", "session_key", "old_home_s3_key")
 SECRETS = Secrets({**OWN_SECRETS_OF_TESTS, **{name: Secret(f"value-of-{name}") for name in GIVEN}})
-TLS = {"names": ["plaza.test", "www.plaza.test"], "contact": "ops@plaza.test"}
+TLS: dict[str, Any] = {"names": ["plaza.test", "www.plaza.test"], "contact": "ops@plaza.test"}
 CERTIFICATE = {"name": "certificate", "certificate": {"days_left": 20}}
 FRONT_PAGE = {"name": "front-page", "http": {"path": "/"}}
 HOSTS = {
@@ -96,7 +96,7 @@ def test_the_placeholder_is_for_the_sites_names_by_the_homes_authority_and_is_se
     given = provision_variables(stack, INVENTORY, SECRETS)
     pem = given.secrets["hosts"].reveal()
     assert "PRIVATE KEY" in pem and "PRIVATE KEY" not in str(given.variables)
-    identity = Authority(SECRETS[AUTHORITY]).of_site("one", TLS["names"])  # type: ignore[arg-type]
+    identity = Authority(SECRETS[AUTHORITY]).of_site("one", TLS["names"])
     certificate = x509.load_pem_x509_certificate(identity.certificate.encode())
     names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     assert names.get_values_for_type(x509.DNSName) == TLS["names"]
@@ -183,7 +183,8 @@ def test_a_site_is_closed_on_every_edge_that_answers_and_the_other_is_named(tmp_
 def test_certificates_are_asked_for_where_there_is_tls(tmp_path: Path) -> None:
     shells: Any = Shells()
     nobody: Any = None
-    for changes in ({}, {"tls": TLS, "checks": [CERTIFICATE]}):
+    cases: list[dict[str, Any]] = [{}, {"tls": TLS, "checks": [CERTIFICATE]}]
+    for changes in cases:
         stack = stack_of(tmp_path, **changes)
         checks = ServiceChecks(stack, INVENTORY, SECRETS, nobody, World(Shown(in_days(60))), nobody, nobody)
         edges = Edges(stack, INVENTORY, shells)
