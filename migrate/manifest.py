@@ -11,6 +11,7 @@ from migrate.errors import DocumentProblems, UsageProblem
 from migrate.stack import PLACEHOLDER, Service, ServiceKind, Stack
 
 UNIT = re.compile(r"[A-Za-z0-9@_.:-]+\.service")
+DNS_NAME = re.compile(r"([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z]([a-z0-9-]*[a-z0-9])?")
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 JOURNEY_PLACEHOLDERS = ("python", "site")
 SSH_PORT = 22
@@ -148,6 +149,7 @@ def _broken_values(document: Document, stack: Stack) -> Iterator[UsageProblem]:
     for name, service in stack.services.items():
         yield from _broken_environment(document, ("services", name, "environment"), service.environment)
     yield from _clashes(document, stack)
+    yield from _nameless(document, stack)
     for name, journey in stack.journeys.items():
         for index, word in enumerate(journey.command):
             field = ("journeys", name, "command", index)
@@ -209,11 +211,8 @@ def _clashes(document: Document, stack: Stack) -> Iterator[UsageProblem]:
             yield document.problem(
                 ("services", name, "unit"), f"no unit: {service.unit!r}", expected="a name that ends in .service"
             )
-        for key in ("unit", "port", "write_port"):
-            value = getattr(service, key)
-            if value is None:
-                continue
-            field = ("services", name, key)
+        for key, value in _held_alone(service):
+            field = ("services", name, *key.split("."))
             if value == SSH_PORT:
                 yield document.problem(field, "port 22 is that of ssh", expected="another port")
             first = taken.setdefault((service.group, value), f"services.{name}.{key}")
@@ -221,6 +220,28 @@ def _clashes(document: Document, stack: Stack) -> Iterator[UsageProblem]:
                 yield document.problem(
                     field, f"{value} is taken by {first} in the same group", expected="one of its own"
                 )
+
+
+def _held_alone(service: Service) -> Iterator[tuple[str, str | int]]:
+    """Field -> what no other service of a host may have."""
+    yield "unit", service.unit
+    for key, port in (("port", service.port), ("write_port", service.write_port)):
+        if port is not None:
+            yield key, port
+    if service.tls:
+        yield "tls.port", service.tls.port
+
+
+def _nameless(document: Document, stack: Stack) -> Iterator[UsageProblem]:
+    """An authority certifies names, no addresses."""
+    for name, service in stack.services.items():
+        host = "" if PLACEHOLDER.search(stack.site) else urlsplit(stack.site).hostname or ""
+        if service.tls and not service.tls.names and not DNS_NAME.fullmatch(host):
+            yield document.problem(
+                ("services", name, "tls"),
+                f"no name for a certificate in `site`: {stack.site}",
+                expected="a name as the world knows it, in `site` or in `names` here",
+            )
 
 
 def require_old_home(path: Path, stack: Stack) -> None:

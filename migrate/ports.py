@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
@@ -111,9 +112,29 @@ class HttpReply:
     body: bytes
 
 
+@dataclass(frozen=True)
+class Expected:
+    """Who must be behind an address: a certificate for `name`, by an authority that this machine trusts or by one of
+    `authorities` (PEM)."""
+
+    name: str
+    authorities: str = ""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What a server showed: the end of a certificate that holds, or why it does not hold."""
+
+    until: datetime | None
+    fault: str = ""
+
+
 class Http(Protocol):
-    def get(self, url: str, *, timeout: float) -> HttpReply:
-        """Any status is returned; raises Unreachable when there was no reply."""
+    def get(self, url: str, *, timeout: float, expected: Expected | None = None) -> HttpReply:
+        """Any status is returned; raises Unreachable when there was no reply, or none of who was expected."""
+
+    def certificate(self, address: str, port: int, expected: Expected, *, timeout: float) -> Shown:
+        """The certificate of a server; raises Unreachable when it did not show one."""
 
 
 class Postgresql(Protocol):

@@ -6,35 +6,15 @@ The text of each field stands here once: docs/reference/manifest.md is generated
 import re
 from enum import StrEnum
 from graphlib import TopologicalSorter
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
+from migrate.edge import Limits, Tls
+from migrate.fields import Answer, Name, Part, Port, Seconds
 from migrate.plan import digest_of
 
-DURATION = re.compile(r"^(\d+(?:\.\d+)?)(ms|s|m|h)$")
 PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
-UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-
-
-def parse_duration(value: object) -> object:
-    """`500ms`, `30s`, `5m`, `2h` as seconds; a bare number is seconds."""
-    if isinstance(value, str):
-        match = DURATION.match(value)
-        if not match:
-            raise ValueError(f"not a duration: {value!r}; write 500ms, 30s, 5m or 2h")
-        return float(match.group(1)) * UNIT_SECONDS[match.group(2)]
-    return value
-
-
-Seconds = Annotated[float, BeforeValidator(parse_duration), Field(gt=0)]
-Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,39}$")]
-Answer = Annotated[str, Field(min_length=8)]
-Port = Annotated[int, Field(ge=1, le=65535)]
-
-
-class Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
 class Source(Part):
@@ -157,8 +137,18 @@ class RedisCheck(Part):
     """Longest allowed length of that list."""
 
 
+class CertificateCheck(Part):
+    """The certificate that an edge shows: by the public authority, for the first of its names, and for how long yet."""
+
+    days_left: float = Field(default=20, ge=0)
+    """It fails where less is left. Renewal begins when a third of a certificate's life is left: 30 days of 90."""
+
+
+CHECK_KINDS = ("http", "postgresql", "redis", "unit", "certificate")
+
+
 class ServiceCheck(Part):
-    """A read-only assertion about a service. Exactly one of `http`, `postgresql`, `redis`, `unit`."""
+    """A read-only assertion about a service. Exactly one of `http`, `postgresql`, `redis`, `unit`, `certificate`."""
 
     name: Name
     """Name in reports."""
@@ -170,6 +160,9 @@ class ServiceCheck(Part):
     """Redis, over the service's own port."""
     unit: Literal["active"] | None = None
     """The systemd unit's state, on every host of its group."""
+    certificate: CertificateCheck | None = None
+    """Kind `edge` with `tls`: the certificate, on every host of its group. Before the cutover there is none yet, so its
+    severity is `warning` unless said otherwise."""
     timeout: Seconds = 5.0
     """Bound on one attempt."""
     within: Seconds = 60.0
@@ -179,11 +172,18 @@ class ServiceCheck(Part):
     proves: Literal["basic", "drained"] = "basic"
     """`basic`: users are served. `drained`: queues have caught up too. The report times both."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _certificates_warn(cls, given: object) -> object:
+        if isinstance(given, dict) and given.get("certificate") is not None:
+            return {"severity": "warning", **given}
+        return given
+
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
-        kinds = [kind for kind in ("http", "postgresql", "redis", "unit") if getattr(self, kind) is not None]
+        kinds = [kind for kind in CHECK_KINDS if getattr(self, kind) is not None]
         if len(kinds) != 1:
-            raise ValueError(f"exactly one of http, postgresql, redis, unit must be given, not {len(kinds)}")
+            raise ValueError(f"exactly one of {', '.join(CHECK_KINDS)} must be given, not {len(kinds)}")
         return self
 
 
@@ -230,6 +230,10 @@ class Service(Part):
     """Kind `process`: environment. `{group}` stands for the address of its first host, `{secret:NAME}` for a secret."""
     upstream: str | None = None
     """Kind `edge`: the service that answers all requests but those for media."""
+    tls: Tls | None = None
+    """Kind `edge`: HTTPS with certificates that renew themselves; `port` then only leads there. Without it: HTTP."""
+    limits: Limits = Limits()
+    """Kind `edge`: what one client may ask for."""
     checks: tuple[ServiceCheck, ...]
     """At least one: a service without a check cannot be proved."""
 
@@ -243,9 +247,18 @@ class Service(Part):
             raise ValueError("a service of kind media needs `port` and `write_port`")
         if self.kind is ServiceKind.EDGE and not (self.port and self.upstream):
             raise ValueError("a service of kind edge needs `port` and `upstream`")
+        if self.tls and (self.kind is not ServiceKind.EDGE or self.tls.port == self.port):
+            raise ValueError("`tls` is for a service of kind edge, with another port than its `port`")
+        if any(check.certificate for check in self.checks) and not self.tls:
+            raise ValueError("a certificate check needs `tls`")
         if any(check.http for check in self.checks) and not self.port:
             raise ValueError("an http check needs the service's `port`")
         return self
+
+    @property
+    def ports(self) -> tuple[int, ...]:
+        """Every port that it listens on."""
+        return tuple(filter(None, (self.port, self.write_port, self.tls.port if self.tls else None)))
 
 
 class Journey(Part):

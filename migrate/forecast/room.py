@@ -253,8 +253,7 @@ def _wanted_ports(basis: Basis, host: Host) -> list[tuple[int, str]]:
         (port, name)
         for name, service in basis.stack.services.items()
         if service.group in host.groups
-        for port in (service.port, service.write_port)
-        if port
+        for port in service.ports
     ]
     return sorted(found)
 

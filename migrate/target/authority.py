@@ -10,6 +10,7 @@ ECDSA on P-256, and not Ed25519: libpq cannot bind a sign-in by password to a ch
 import ipaddress
 import re
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -64,16 +65,25 @@ class Authority:
 
     def identity(self, host: Host) -> Identity:
         """Key and certificate of a host, for its name and its address; good as server and as client."""
-        key = self._derived(f"host {host.name} {host.address}")
         names = [x509.DNSName(host.name), x509.IPAddress(ipaddress.ip_address(host.address))]
+        usages = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
+        return self._identity(f"host {host.name} {host.address}", host.name, names, usages)
+
+    def of_site(self, host: str, names: Sequence[str]) -> Identity:
+        """Key and certificate with which a host stands for names of the site; good as server."""
+        purpose = f"site {' '.join(names)} at {host}"
+        return self._identity(purpose, host, [x509.DNSName(n) for n in names], [ExtendedKeyUsageOID.SERVER_AUTH])
+
+    def _identity(
+        self, purpose: str, common_name: str, names: Sequence[x509.GeneralName], usages: Sequence[x509.ObjectIdentifier]
+    ) -> Identity:
+        key = self._derived(purpose)
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
         certificate = (
-            self._builder(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host.name)]), key, HOST_LIFE)
+            self._builder(subject, key, HOST_LIFE)
             .add_extension(x509.SubjectAlternativeName(names), critical=False)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-            .add_extension(
-                x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]),
-                critical=False,
-            )
+            .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
             .sign(self._key, SHA256(), ecdsa_deterministic=True)
         )
         pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()

@@ -5,14 +5,19 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Literal
 
 from migrate.check import CheckResult, Severity, Verdict
 from migrate.errors import Interrupted, OutsideProblem
 from migrate.inventory import Host, Inventory
-from migrate.ports import Hosts, Http, Postgresql, Redis
+from migrate.ports import Expected, Hosts, Http, Postgresql, Redis, Shown
 from migrate.secret import Secrets
 from migrate.stack import HttpCheck, PostgresqlCheck, RedisCheck, Service, ServiceCheck, ServiceKind, Stack
+from migrate.target.authority import Authority
+from migrate.target.certificates import authorities_of, names_of
+from migrate.target.hostview import bracketed
+from migrate.target.ownsecrets import AUTHORITY
 
 Proves = Literal["basic", "drained"]
 POLL_SECONDS = 0.3
@@ -21,6 +26,7 @@ BLIND_SECONDS = 10.0
 AT_ONCE = 8
 DEFAULT_PORTS = {ServiceKind.POSTGRESQL: 5432, ServiceKind.REDIS: 6379}
 SHOWN = 200
+DAY = 86400.0
 
 
 @dataclass(frozen=True)
@@ -124,6 +130,8 @@ class ServiceChecks:
     def _attempt(self, service: Service, check: ServiceCheck, host: Host) -> Finding:
         if check.unit:
             return self._ask_unit(service, check, host)
+        if service.tls and (check.http or check.certificate):
+            return self._ask_by_tls(service, service.tls.port, check, host)
         if check.http and service.kind is ServiceKind.EDGE:
             return self._ask_http(check.http, f"http://{_authority(host.address, service.port or 80)}", check.timeout)
         with ExitStack() as stack:
@@ -146,9 +154,27 @@ class ServiceChecks:
         said = done.stdout.strip() or done.stderr.strip()
         return Finding(Verdict.PASS if said == check.unit else Verdict.FAIL, f"{service.unit} is {said}")
 
-    def _ask_http(self, check: HttpCheck, base: str, timeout: float) -> Finding:
+    def _ask_by_tls(self, service: Service, port: int, check: ServiceCheck, host: Host) -> Finding:
+        """An edge is asked by the site's name at its own address, wherever the name points to by now. What it shows
+        before its first certificate is good for its answers, not as a certificate."""
+        expected = Expected(names_of(self.stack, service)[0], authorities_of(service))
+        of_home = Authority(self.secrets[AUTHORITY]).certificate
+        placeholder = replace(expected, authorities=expected.authorities + of_home)
+        if check.http:
+            base = f"https://{bracketed(host.address)}:{port}"
+            return self._ask_http(check.http, base, check.timeout, placeholder)
+        assert check.certificate
         try:
-            reply = self.http.get(f"{base}{check.path}", timeout=timeout)
+            shown = self.http.certificate(host.address, port, expected, timeout=check.timeout)
+            if shown.fault and self.http.certificate(host.address, port, placeholder, timeout=check.timeout).until:
+                shown = Shown(None, f"none for {expected.name} has been issued yet")
+        except OutsideProblem as problem:
+            return Finding(Verdict.UNKNOWN, _first_line(problem))
+        return _judged(shown, check.certificate.days_left)
+
+    def _ask_http(self, check: HttpCheck, base: str, timeout: float, expected: Expected | None = None) -> Finding:
+        try:
+            reply = self.http.get(f"{base}{check.path}", timeout=timeout, expected=expected)
         except OutsideProblem as problem:
             return Finding(Verdict.FAIL, _first_line(problem))
         if reply.status != check.status:
@@ -181,6 +207,15 @@ class ServiceChecks:
             return Finding(Verdict.FAIL, _first_line(problem))
         fits = length <= check.at_most
         return Finding(Verdict.PASS if fits else Verdict.FAIL, f"{check.list}: {length:,}, at most {check.at_most:,}")
+
+
+def _judged(shown: Shown, days_wanted: float) -> Finding:
+    if shown.until is None:
+        return Finding(Verdict.FAIL, f"no certificate that holds: {shown.fault}")
+    days = (shown.until - datetime.now(UTC)).total_seconds() / DAY
+    fits = days >= days_wanted
+    detail = f"good until {shown.until:%Y-%m-%d %H:%M} UTC, {days:.1f} days"
+    return Finding(Verdict.PASS if fits else Verdict.FAIL, detail if fits else f"{detail}: fewer than {days_wanted:g}")
 
 
 def _port(service: Service) -> int:

@@ -152,12 +152,7 @@ def ports_taken(stack: Stack, host: Host, listeners: Sequence[Listener]) -> list
 
 
 def _wanted_ports(stack: Stack, host: Host) -> dict[int, Service]:
-    return {
-        port: service
-        for service in services_of(stack, host).values()
-        for port in (service.port, service.write_port)
-        if port
-    }
+    return {port: service for service in services_of(stack, host).values() for port in service.ports}
 
 
 def _ports(stack: Stack, host: Host, listeners: Sequence[Listener]) -> CheckResult:

@@ -77,7 +77,7 @@ def firewall_rules(view: HostView) -> list[dict[str, Any]]:
 def _hold_ports(view: HostView) -> None:
     holders: dict[int, str] = {}
     for name, service in view.services.items():
-        for port in filter(None, (service.port, service.write_port)):
+        for port in service.ports:
             first = holders.setdefault(port, name)
             if first != name:
                 raise UsageProblem(

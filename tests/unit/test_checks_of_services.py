@@ -12,7 +12,7 @@ import pytest
 from migrate.check import Severity, Verdict
 from migrate.errors import Interrupted, OutsideProblem, Refused, Unreachable
 from migrate.inventory import Host, Inventory
-from migrate.ports import HttpReply
+from migrate.ports import Expected, HttpReply, Shown
 from migrate.secret import Secret
 from migrate.target.checks import ServiceChecks
 from tests.local_hosts import GROUPS, LocalHosts, inventory_of_one, secrets_of_tests, stack_with
@@ -33,8 +33,12 @@ class World:
             raise answer
         return answer
 
-    def get(self, url: str, *, timeout: float) -> HttpReply:
-        answer: HttpReply = self._next(url, timeout)
+    def get(self, url: str, *, timeout: float, expected: Expected | None = None) -> HttpReply:
+        answer: HttpReply = self._next(url, timeout, expected) if expected else self._next(url, timeout)
+        return answer
+
+    def certificate(self, address: str, port: int, expected: Expected, *, timeout: float) -> Shown:
+        answer: Shown = self._next(address, port, expected)
         return answer
 
     def query(
