@@ -65,6 +65,21 @@ class ServiceChecks:
             for host in self._hosts_of(found, check)
         ]
 
+    def of_host(
+        self, service: str, host: Host, *, cancelled: Callable[[], bool], hopeless: Callable[[], bool]
+    ) -> list[CheckResult]:
+        """The checks that prove `basic` on one host of the service, one after the other until one holds. Nothing is
+        waited for any more once it is `hopeless`. Raises Interrupted when cancelled."""
+        found = self.stack.services[service]
+        results: list[CheckResult] = []
+        for check in (check for check in found.checks if check.proves == "basic"):
+            asked = self._hosts_of(found, check)
+            where = host if host in asked else asked[0]
+            results.append(self._evaluate(service, check, where, True, cancelled, hopeless))
+            if results[-1].holds:
+                break
+        return results
+
     def of_all(
         self, *, proves: Proves | None = None, patient: bool = True, cancelled: Callable[[], bool] = lambda: False
     ) -> list[CheckResult]:
@@ -95,7 +110,13 @@ class ServiceChecks:
         return group[:1] if check.postgresql or check.redis else group
 
     def _evaluate(
-        self, service: str, check: ServiceCheck, host: Host, patient: bool, cancelled: Callable[[], bool]
+        self,
+        service: str,
+        check: ServiceCheck,
+        host: Host,
+        patient: bool,
+        cancelled: Callable[[], bool],
+        hopeless: Callable[[], bool] = lambda: False,
     ) -> CheckResult:
         began = time.monotonic()
         attempts = 0
@@ -104,7 +125,7 @@ class ServiceChecks:
             finding = self._attempt(self.stack.services[service], check, host)
             elapsed = time.monotonic() - began
             patience = min(check.within, BLIND_SECONDS) if finding.verdict is Verdict.UNKNOWN else check.within
-            if finding.verdict is Verdict.PASS or not patient or elapsed + POLL_SECONDS > patience:
+            if finding.verdict is Verdict.PASS or not patient or elapsed + POLL_SECONDS > patience or hopeless():
                 break
             if cancelled():
                 raise Interrupted(f"stopped while waiting for {service}", hint="the same command goes on from here")
