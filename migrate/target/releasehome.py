@@ -74,6 +74,11 @@ class ReleaseHome:
                 hint="deploy its archive: cloudexit deploy ARCHIVE",
             )
 
+    def has_moved_on_from(self, release: Installed) -> bool:
+        """Whether a home that runs has proved another release after this one."""
+        standings = self.look()
+        return release in _longest_history(standings)[:-1] and any(one.wanted for one in standings.values())
+
     def wanted(self, service: str) -> bool:
         """Whether a service runs on any host, or is to."""
         unit = self._stack.services[service].unit

@@ -1,7 +1,7 @@
 """A release goes over the hosts that run it, a few at a time, each behind its gates; a bad one is taken back."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn
@@ -26,6 +26,8 @@ REJOIN_SECONDS = 10.5
 """An edge that found a host closed asks it again after 10 s (nginx's fail_timeout). Until then the next host stays."""
 PATIENCE_SECONDS = 0.3
 AGE = 'systemctl show -P ActiveEnterTimestampMonotonic "$1"; cut -d " " -f 1 /proc/uptime'
+RESTART = 'systemctl reset-failed "$1"; systemctl restart "$1"'
+"""systemd counts anew how often a unit was started again, even one that waits for its next start just now."""
 STATE = ["systemctl", "show", "-p", "ActiveState,NRestarts"]
 
 
@@ -138,7 +140,7 @@ class Rolling:
 
     def _restarted(self, service: str, host: Host) -> list[CheckResult]:
         unit = self.stack.services[service].unit
-        done = self.hosts.run(host, ["systemctl", "restart", unit], timeout=RESTART_SECONDS)
+        done = self.hosts.run(host, ["sh", "-c", RESTART, "sh", unit], timeout=RESTART_SECONDS)
         if not done:
             said = (done.stderr.strip().splitlines() or ["no word"])[0]
             return [CheckResult(f"{service}: {unit} starts", Verdict.FAIL, said, host=host.name)]
@@ -164,7 +166,6 @@ class Rolling:
         )  # fmt: skip
 
     def _crashed(self, unit: str, host: Host) -> bool:
-        """systemd counts anew at each restart by hand."""
         state, restarts = self._state(unit, host)
         return restarts not in ("", "0") or state == "failed"
 
@@ -204,18 +205,25 @@ class Rolling:
         """The hosts that failed first, then those before them: a home runs one release. It is not stopped half-way."""
         calm = replace(self, context=replace(self.context, cancelled=lambda: False))
         back: list[str] = []
-        stuck: list[str] = []
+        stuck: dict[str, str] = {}
         for index, wave in enumerate(waves):
             if index:
                 calm._let_rejoin(wave)
             for host in wave.hosts:
                 folder = self._before(standings[host.name], release)
-                fault = calm._fault_of_going_back(host, wave.services, standings[host.name], folder)
+                alone = index > 0 and not self._others_answer(host, wave.services, stuck)
+                fault = "it stays as it is, for no other host would answer meanwhile" if alone else ""
+                fault = fault or calm._fault_of_going_back(host, wave.services, standings[host.name], folder)
                 if fault:
-                    stuck.append(f"{host.name}: {fault}")
+                    stuck[host.name] = fault
                 else:
                     back.append(f"{host.name} runs {folder.rsplit('/', 1)[-1]}")
         raise _held(f"{self.there.name} {release.version}", bad, back, stuck)
+
+    def _others_answer(self, host: Host, services: Sequence[str], ill: Container[str]) -> bool:
+        """Whether every service of a host runs on another one that is not ill; one that has no other never did."""
+        others = [[name for name in self.running[service] if name != host.name] for service in services]
+        return all(any(name not in ill for name in names) for names in others if names)
 
     def _fault_of_going_back(self, host: Host, services: Sequence[str], standing: Standing, folder: str) -> str:
         """Empty where the host runs from the folder, and is healthy."""
@@ -233,10 +241,11 @@ class Rolling:
         return standing.current if standing.current != self.there.folder(release) else ""
 
 
-def _held(what: str, bad: Sequence[Switched], back: Sequence[str], stuck: Sequence[str]) -> CloudexitError:
+def _held(what: str, bad: Sequence[Switched], back: Sequence[str], stuck: Mapping[str, str]) -> CloudexitError:
     """What failed, what runs now, and the log lines that matter."""
     taken_back = f"was taken back, now {', '.join(back)}" if back else "could not be taken back"
-    trouble = f"; still to be mended: {'; '.join(stuck)}" if stuck else ""
+    faults = "; ".join(f"{host}: {fault}" for host, fault in stuck.items())
+    trouble = f"; still to be mended: {faults}" if stuck else ""
     logs = "\n".join(one.logs for one in bad)
     results = [result for one in bad for result in one.results]
     return ChecksHeld(

@@ -17,6 +17,8 @@ LOOK_SECONDS = 20.0
 PRUNE_SECONDS = 120.0
 KEEP = 5
 """Releases that stay on a host, the one that runs among them."""
+REMEMBERED = 100
+"""Lines of the history: more than releases, so that one of long ago is known for what it is."""
 OBSERVE = """
 [ ! -e /etc/cloudexit/provisioned ] || echo provisioned
 if cd "/srv/$1" 2>/dev/null; then
@@ -105,9 +107,9 @@ class ReleaseOnHosts:
         self._must(host, self._hosts.run(host, ["sh", "-c", SETTLED, "sh", self.name]))
 
     def keep(self, host: Host, history: Sequence[Installed]) -> None:
-        """Writes what was proved, and takes every other release away."""
+        """Writes what was proved, and takes every release away but the last few of it."""
         text = "".join(f"{one.version} {one.sha256}\n" for one in history)
-        folders = [one.folder_name for one in history]
+        folders = [one.folder_name for one in history[-KEEP:]]
         command = ["sh", "-c", KEPT, "sh", self.name, *folders]
         self._must(host, self._hosts.run(host, command, stdin=text.encode(), timeout=PRUNE_SECONDS))
 
@@ -146,7 +148,7 @@ def _is_wanted(states: Sequence[str]) -> bool:
 
 def history_with(history: Sequence[Installed], release: Installed) -> tuple[Installed, ...]:
     """The history when this release has been proved: it is the last, and stands there once."""
-    return (*(one for one in history if one != release), release)[-KEEP:]
+    return (*(one for one in history if one != release), release)[-REMEMBERED:]
 
 
 def as_document(release: Installed) -> dict[str, Any]:
