@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -128,7 +128,7 @@ class ReleaseInstall:
         )
         raise_unless_good(with_lost_hosts(result, self._hosts, home.target))
         rolled = home.roll(archive.installed, context)
-        return Outcome({**as_document(archive.installed), "rolled": rolled, **play_document(result)})
+        return Outcome({**as_document(archive.installed), **_rolled(rolled), **play_document(result)})
 
     def _home(self, release: str) -> ReleaseHome:
         return ReleaseHome(self._hosts, self._checks, self._stack, self._inventory, release)
@@ -157,9 +157,15 @@ class ReleaseRollback:
         home, target = self._home_and_target(step)
         home.refuse_without(target)
         rolled = home.roll(target, context)
-        return Outcome({**as_document(target), "rolled": rolled})
+        return Outcome({**as_document(target), **_rolled(rolled)})
 
     def _home_and_target(self, step: Step) -> tuple[ReleaseHome, Installed]:
         name, version, sha256 = step.subject.split()
         home = ReleaseHome(self._hosts, self._checks, self._stack, self._inventory, name)
         return home, Installed(version, sha256)
+
+
+def _rolled(hosts: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
+    """Seconds of each host, and the same as words for the step's line."""
+    words = ", ".join(f"{name} {taken['seconds']:.0f} s" for name, taken in hosts.items())
+    return {"switched": words, "rolled": hosts}

@@ -1,7 +1,6 @@
 """One release of the app on all hosts that run it."""
 
 from collections.abc import Mapping
-from typing import Any
 
 from migrate.action import StepContext
 from migrate.check import Verdict
@@ -84,7 +83,7 @@ class ReleaseHome:
         unit = self._stack.services[service].unit
         return any(unit in standing.wanted for standing in self.look().values())
 
-    def roll(self, release: Installed, context: StepContext) -> Mapping[str, Any]:
+    def roll(self, release: Installed, context: StepContext) -> Mapping[str, Mapping[str, float]]:
         """Switches in waves, and keeps what was proved. Raises ChecksHeld once a bad release was taken back."""
         standings = self.look()
         hosts = list(self.target.hosts.values())

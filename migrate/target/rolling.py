@@ -4,7 +4,7 @@ import time
 from collections.abc import Container, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from migrate.action import StepContext
 from migrate.check import CheckResult, ChecksHeld, Verdict
@@ -89,7 +89,7 @@ class Rolling:
                 ready = [host.name for host in wave.hosts if unit in standings[host.name].wanted]
                 self.running.setdefault(name, []).extend(ready)
 
-    def document(self) -> dict[str, Any]:
+    def document(self) -> dict[str, dict[str, float]]:
         """Seconds of each host that was switched, from before its restart until it was steady."""
         return {name: {"seconds": round(one.seconds, 2)} for name, one in self.switched.items()}
 
