@@ -63,14 +63,15 @@ def _name(undertaking: Undertaking, release: str | None) -> str:
 def _rollback(undertaking: Undertaking, name: str) -> Plan:
     """What the hosts say was before; what an unfinished rollback was about to do, where there is one."""
     stack, inventory = undertaking.stack, undertaking.inventory
-    before = _under_way(undertaking, name)
+    before = under_way(undertaking, name)
     if before is None:
         with SshHosts() as hosts:
             before = undertaking.release_home(hosts, name).release_before()
     return rollback_plan(stack, inventory, name, before)
 
 
-def _under_way(undertaking: Undertaking, name: str) -> Installed | None:
+def under_way(undertaking: Undertaking, name: str) -> Installed | None:
+    """Where a rollback was going that did not come to its end: said again, it goes there, and no further."""
     if not undertaking.state.journal.exists():
         return None
     journal = Journal(undertaking.state.journal, read_only=True)
