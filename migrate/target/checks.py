@@ -173,7 +173,7 @@ class ServiceChecks:
         except OutsideProblem as problem:
             return Finding(Verdict.FAIL, _first_line(problem))
         if reply.status != check.status:
-            shown = " ".join(reply.body[:SHOWN].decode("utf-8", "replace").split())
+            shown = " ".join(self.secrets.redact(reply.body.decode("utf-8", "replace"))[:SHOWN].split())
             return Finding(Verdict.FAIL, f"{check.path} answers {reply.status}, not {check.status}: {shown}")
         if check.contains is not None and check.contains not in reply.body.decode("utf-8", "replace"):
             return Finding(Verdict.FAIL, f"{check.path} does not contain {check.contains!r}")

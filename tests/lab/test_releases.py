@@ -13,6 +13,7 @@ import sys
 import threading
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ UNITS = {"media": "nginx-media", "worker": "plaza-worker", "app": "plaza-web", "
 QUICK = "3s"
 """What the checks of the web server give it; the manifest's own bound would have a bad release waited for longer."""
 COMMAND_SECONDS = 300
+ASK_ALWAYS = "while sleep 0.1; do curl -s -m 5 http://{address}:8000/ >>/run/met; echo >>/run/met; done"
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,20 @@ class Site:
             looked = "until [ -e /srv/plaza/switching ]; do sleep 0.05; done; sleep 0.5"
             self.home.hosts.run(self.home.inventory.hosts[host], ["sh", "-c", looked], timeout=120)
             os.kill(process.pid, signal.SIGKILL)
+
+    @contextmanager
+    def asked_by_the_edge(self, host: str) -> Iterator[set[str]]:
+        """An edge that asks one host all the time, whatever it answered before: versions that it met, in the end."""
+        edge = self.home.inventory.group("edge")[0].name
+        asked = ASK_ALWAYS.format(address=self.home.inventory.hosts[host].address)
+        self.home.says(edge, f"rm -f /run/met; systemd-run --quiet --collect --unit=asks sh -c '{asked}'")
+        met: set[str] = set()
+        try:
+            yield met
+        finally:
+            self.home.says(edge, "systemctl stop asks")
+        answers = self.home.says(edge, "cat /run/met").splitlines()
+        met.update(json.loads(line)["version"] for line in answers if line)
 
     def runs(self) -> dict[str, str]:
         """Host -> the release whose folder its web server runs in."""
@@ -126,7 +142,7 @@ def test_a_bad_release_is_taken_back_by_itself_and_no_visitor_meets_it(site: Sit
     version = f"3.0.{('crashes', 'ill', 'hangs').index(fault)}"
     second = site.apps[1]
     before = site.home.says(second, "systemctl show -P MainPID plaza-web")
-    with Visitors(site.url) as visitors:
+    with Visitors(site.url) as visitors, site.asked_by_the_edge(site.apps[0]) as met:
         code, report = site.deploy(release(site.folder, version, fault=fault))
     assert code == ExitCode.GATE, report
     assert (
@@ -136,7 +152,7 @@ def test_a_bad_release_is_taken_back_by_itself_and_no_visitor_meets_it(site: Sit
     assert site.runs() == dict.fromkeys(site.apps, "2.0.0")
     assert site.home.says(second, "systemctl show -P MainPID plaza-web") == before
     assert visitors.failed == []
-    assert set(visitors.answered) == {"2.0.0"}
+    assert set(visitors.answered) == {"2.0.0"} and met == {"2.0.0"}
     print("answered:", dict(visitors.answered), "slowest:", round(visitors.slowest, 2))
 
 
