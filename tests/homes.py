@@ -9,6 +9,9 @@ import yaml
 
 from migrate.action import StepContext
 from migrate.adapters.ansible import AnsiblePlaybooks
+from migrate.adapters.http import HttpxClient
+from migrate.adapters.postgresql import PsycopgClient
+from migrate.adapters.redis import RedisClient
 from migrate.adapters.ssh import SshHosts
 from migrate.inventory import Inventory, on_hosts_of, read_inventory
 from migrate.lab import HostSpec, Lab
@@ -17,6 +20,7 @@ from migrate.plan import Effect, Phase, Step
 from migrate.ports import Completed, PlayResult
 from migrate.secret import Secrets, load_or_generate
 from migrate.stack import Stack
+from migrate.target.checks import ServiceChecks
 from migrate.target.ownsecrets import OWN_SECRETS
 from migrate.target.playbooks import playbooks_folder
 from migrate.target.provision import Provision, ProvisionDrift
@@ -78,7 +82,13 @@ class Home:
 
     def release_install(self, archive: Path) -> ReleaseInstall:
         return ReleaseInstall(
-            self.hosts, self.playbooks, self.stack, self.inventory, self.secrets, lambda bucket, pattern: archive
+            self.hosts, self.playbooks, self.stack, self.inventory, self.secrets, self.checks(),
+            lambda bucket, pattern: archive,
+        )  # fmt: skip
+
+    def checks(self) -> ServiceChecks:
+        return ServiceChecks(
+            self.stack, self.inventory, self.secrets, self.hosts, HttpxClient(), PsycopgClient(), RedisClient()
         )
 
 

@@ -8,25 +8,44 @@ import tarfile
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
-SERVER = b"""import http.server, json, os
+SERVER = b"""import http.server, json, os, signal, sys, threading, time
 class Answer(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
-        self.send_response(200)
+        if FAULT == "hangs":
+            time.sleep(3600)
+        if self.path == "/slow":
+            time.sleep(2)
+        self.send_response(500 if FAULT == "ill" else 200)
         self.end_headers()
         self.wfile.write(json.dumps({"version": VERSION, "media": os.environ["PLAZA_MEDIA_STORE"]}).encode())
+    def log_message(self, *words):
+        pass
+class Server(http.server.ThreadingHTTPServer):
+    daemon_threads = FAULT == "hangs"
+    request_queue_size = 128
 def main():
-    http.server.ThreadingHTTPServer(("0.0.0.0", 8000), Answer).serve_forever()
+    if FAULT == "crashes":
+        sys.exit("no such setting: PLAZA_NONSENSE")
+    print("serving", VERSION, FAULT)
+    server = Server(("0.0.0.0", 8000), Answer)
+    # As gunicorn does: what is under way is answered, and nothing new is taken.
+    signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
+    server.serve_forever(poll_interval=0.05)
+    server.server_close()
 """
 WORKER = b"import signal\nsignal.pause()\n"
+Fault = Literal["", "crashes", "ill", "hangs"]
+"""What is wrong with a release: it ends at its start, answers everything with 500, or never answers."""
 
 
-def wheel(folder: Path, version: str) -> Path:
+def wheel(folder: Path, version: str, fault: Fault = "") -> Path:
     info = f"plaza-{version}.dist-info"
     files = {
         "plaza/__init__.py": b"",
         "plaza/worker.py": WORKER,
-        "plaza/serve.py": f"VERSION = {version!r}\n".encode() + SERVER,
+        "plaza/serve.py": f"VERSION = {version!r}\nFAULT = {fault!r}\n".encode() + SERVER,
         f"{info}/METADATA": f"Metadata-Version: 2.1\nName: plaza\nVersion: {version}\n".encode(),
         f"{info}/WHEEL": b"Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
         f"{info}/entry_points.txt": b"[console_scripts]\ngunicorn = plaza.serve:main\n",
@@ -40,9 +59,9 @@ def wheel(folder: Path, version: str) -> Path:
     return path
 
 
-def release(folder: Path, version: str, *, says: str | None = None) -> Path:
+def release(folder: Path, version: str, *, says: str | None = None, fault: Fault = "") -> Path:
     """`says`: the version that its release.json names, where that is to be a lie."""
-    made = wheel(folder, version)
+    made = wheel(folder, version, fault)
     document = {"name": "plaza", "version": says or version, "python": ">=3.11"}
     path = folder / f"plaza-{version}.tar.gz"
     write_tarball(

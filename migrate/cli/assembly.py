@@ -37,10 +37,12 @@ from migrate.restore.rewrite import UrlsRewritten
 from migrate.secret import Secrets, load_or_generate
 from migrate.stack import Artifact, Stack
 from migrate.target.checks import ServiceChecks
+from migrate.target.deploy import JoinedHostsStarted
 from migrate.target.ownsecrets import OWN_SECRETS
 from migrate.target.preflight import Preflight
 from migrate.target.provision import Provision, ProvisionDrift
-from migrate.target.release import ReleaseInstall
+from migrate.target.release import ReleaseInstall, ReleaseRollback
+from migrate.target.releasehome import ReleaseHome
 from migrate.target.services import AllChecked, Drained, JourneyWalked, ServiceStarted
 
 ActionsFor = Callable[[threading.Event], Mapping[str, Action]]
@@ -152,7 +154,9 @@ class Undertaking:
                 hosts, playbooks, self.stack, self.inventory, secrets, rotate_secrets=rotate_secrets
             ),
             "prove.drift": ProvisionDrift(hosts, playbooks, self.stack, self.inventory, secrets),
-            "restore.release": ReleaseInstall(hosts, playbooks, self.stack, self.inventory, secrets, locate),
+            "restore.release": ReleaseInstall(
+                hosts, playbooks, self.stack, self.inventory, secrets, self._checks(hosts, secrets), locate
+            ),
         }
 
     def _restore_actions(self, hosts: Hosts, secrets: Secrets, replace: bool) -> dict[str, Action]:
@@ -169,7 +173,7 @@ class Undertaking:
 
     def _service_actions(self, hosts: Hosts, secrets: Secrets, look_once: bool) -> dict[str, Action]:
         stack, inventory = self.stack, self.inventory
-        checks = ServiceChecks(stack, inventory, secrets, hosts, HttpxClient(), PsycopgClient(), RedisClient())
+        checks = self._checks(hosts, secrets)
         folder = self.manifest.absolute().parent
         return {
             "start.service": ServiceStarted(stack, inventory, hosts, checks),
@@ -177,6 +181,33 @@ class Undertaking:
             "prove.checks": AllChecked(checks, patient=not look_once),
             "prove.journey": JourneyWalked(stack, inventory, CommandJourneys(), folder, self.state.archive),
         }
+
+    def _checks(self, hosts: Hosts, secrets: Secrets) -> ServiceChecks:
+        return ServiceChecks(self.stack, self.inventory, secrets, hosts, HttpxClient(), PsycopgClient(), RedisClient())
+
+    def release_home(self, hosts: Hosts, name: str) -> ReleaseHome:
+        """A release where it runs."""
+        return ReleaseHome(hosts, self._checks(hosts, self.secrets()), self.stack, self.inventory, name)
+
+    def deploy_actions(self, name: str, archive: Path | None) -> ActionsFor:
+        """What carries out a deployment of `archive`, or a rollback where there is none."""
+
+        def assembled(stop: threading.Event) -> Mapping[str, Action]:
+            hosts, secrets = SshHosts(), self.secrets()
+            playbooks = AnsiblePlaybooks(self.state.ansible)
+            stack, inventory, checks = self.stack, self.inventory, self._checks(hosts, secrets)
+            started = ServiceStarted(stack, inventory, hosts, checks)
+            actions: dict[str, Action] = {
+                "deploy.rollback": ReleaseRollback(hosts, stack, inventory, checks),
+                "deploy.start": JoinedHostsStarted(stack, started, self.release_home(hosts, name)),
+            }
+            if archive:
+                actions["deploy.release"] = ReleaseInstall(
+                    hosts, playbooks, stack, inventory, secrets, checks, lambda bucket, pattern: archive
+                )
+            return actions
+
+        return assembled
 
     def _source_database(self, hosts: Hosts) -> PsqlSource | None:
         """A drill may ask its own old home; a real one cannot be asked from here yet, and the loss is said unknown."""

@@ -1,4 +1,4 @@
-"""`provision`, `restore`, `check`, `cutover`: one phase of the same plan, by the same code."""
+"""`provision`, `restore`, `start`, `check`, `cutover`: one phase of the same plan, by the same code."""
 
 from pathlib import Path
 from typing import Annotated
@@ -49,6 +49,19 @@ def restore(
     _carry_out("restore", undertaking, plan, Output(as_json, verbose, quiet), replace=replace)
 
 
+def start(
+    stack: StackPath = DEFAULT_STACK,
+    inventory: InventoryPath = None,
+    state: State = None,
+    as_json: Json = False,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
+) -> None:
+    """Starts every service where it does not run, in order, each behind its gate: hosts that have joined the home."""
+    undertaking = Undertaking.read(stack, inventory, state)
+    _carry_out("start", undertaking, undertaking.plan.only(Phase.START), Output(as_json, verbose, quiet))
+
+
 def check(
     stack: StackPath = DEFAULT_STACK,
     inventory: InventoryPath = None,
@@ -96,5 +109,5 @@ def _carry_out(
 
 
 def register(app: typer.Typer) -> None:
-    for command in (provision, restore, check, cutover):
+    for command in (provision, restore, start, check, cutover):
         app.command()(command)

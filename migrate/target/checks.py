@@ -71,6 +71,21 @@ class ServiceChecks:
             for host in self._hosts_of(found, check)
         ]
 
+    def of_host(
+        self, service: str, host: Host, *, cancelled: Callable[[], bool], hopeless: Callable[[], bool]
+    ) -> list[CheckResult]:
+        """The checks that prove `basic` on one host of the service, one after the other until one holds. Nothing is
+        waited for any more once it is `hopeless`. Raises Interrupted when cancelled."""
+        found = self.stack.services[service]
+        results: list[CheckResult] = []
+        for check in (check for check in found.checks if check.proves == "basic"):
+            asked = self._hosts_of(found, check)
+            where = host if host in asked else asked[0]
+            results.append(self._evaluate(service, check, where, True, cancelled, hopeless))
+            if results[-1].holds:
+                break
+        return results
+
     def of_all(
         self, *, proves: Proves | None = None, patient: bool = True, cancelled: Callable[[], bool] = lambda: False
     ) -> list[CheckResult]:
@@ -101,7 +116,13 @@ class ServiceChecks:
         return group[:1] if check.postgresql or check.redis else group
 
     def _evaluate(
-        self, service: str, check: ServiceCheck, host: Host, patient: bool, cancelled: Callable[[], bool]
+        self,
+        service: str,
+        check: ServiceCheck,
+        host: Host,
+        patient: bool,
+        cancelled: Callable[[], bool],
+        hopeless: Callable[[], bool] = lambda: False,
     ) -> CheckResult:
         began = time.monotonic()
         attempts = 0
@@ -110,7 +131,7 @@ class ServiceChecks:
             finding = self._attempt(self.stack.services[service], check, host)
             elapsed = time.monotonic() - began
             patience = min(check.within, BLIND_SECONDS) if finding.verdict is Verdict.UNKNOWN else check.within
-            if finding.verdict is Verdict.PASS or not patient or elapsed + POLL_SECONDS > patience:
+            if finding.verdict is Verdict.PASS or not patient or elapsed + POLL_SECONDS > patience or hopeless():
                 break
             if cancelled():
                 raise Interrupted(f"stopped while waiting for {service}", hint="the same command goes on from here")
@@ -178,7 +199,7 @@ class ServiceChecks:
         except OutsideProblem as problem:
             return Finding(Verdict.FAIL, _first_line(problem))
         if reply.status != check.status:
-            shown = " ".join(reply.body[:SHOWN].decode("utf-8", "replace").split())
+            shown = " ".join(self.secrets.redact(reply.body.decode("utf-8", "replace"))[:SHOWN].split())
             return Finding(Verdict.FAIL, f"{check.path} answers {reply.status}, not {check.status}: {shown}")
         if check.contains is not None and check.contains not in reply.body.decode("utf-8", "replace"):
             return Finding(Verdict.FAIL, f"{check.path} does not contain {check.contains!r}")

@@ -1,10 +1,10 @@
-"""The app's release on the hosts that run it: a virtual environment of its own, switched to in one step."""
+"""The app's release on the hosts that run it: a virtual environment of its own, switched to host by host."""
 
 import hashlib
 import json
 import re
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,19 +12,21 @@ from typing import Any
 from migrate.action import Outcome, StepContext
 from migrate.check import Verdict
 from migrate.errors import GateHeld
-from migrate.inventory import Host, Inventory
+from migrate.inventory import Inventory
 from migrate.plan import Step
 from migrate.ports import Hosts, Playbooks
 from migrate.secret import Secrets
 from migrate.stack import Stack
-from migrate.target.hostview import services_of
+from migrate.target.checks import ServiceChecks
 from migrate.target.playbooks import playbooks_folder
 from migrate.target.provision import play_document, raise_unless_good, with_lost_hosts
-from migrate.target.sidebyside import on_every_host
+from migrate.target.releasehome import ReleaseHome
+from migrate.target.standing import Installed, as_document
 
 SAFE_VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 INSTALL_SECONDS = 900.0
-INSTALLED = 'cd "/srv/$1" && readlink current && cat "releases/$2/installed.sha256"'
+OF_THE_MOVE = "restore.release"
+"""Kind of the step that installs what the archive of the old home holds."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +39,12 @@ class ReleaseArchive:
     sha256: str
 
     @property
+    def installed(self) -> Installed:
+        return Installed(self.version, self.sha256)
+
+    @property
     def folder(self) -> str:
-        return f"/srv/{self.name}/releases/{self.version}"
+        return f"/srv/{self.name}/releases/{self.installed.folder_name}"
 
 
 def read_release(path: Path, name: str) -> ReleaseArchive:
@@ -66,7 +72,10 @@ def read_release(path: Path, name: str) -> ReleaseArchive:
 
 
 class ReleaseInstall:
-    """Installs the release that a step's `subject` names. `locate` gives the local file of a bucket and a pattern."""
+    """Has the release that a step's `subject` names run on its hosts: on all of them it is installed into a folder of
+    its own, then they are switched to it in waves. A host on which nothing of it runs yet is switched and left so.
+
+    `locate` gives the local file of a bucket and a pattern."""
 
     def __init__(
         self,
@@ -75,6 +84,7 @@ class ReleaseInstall:
         stack: Stack,
         inventory: Inventory,
         secrets: Secrets,
+        checks: ServiceChecks,
         locate: Callable[[str, str], Path],
     ) -> None:
         self._hosts = hosts
@@ -82,55 +92,80 @@ class ReleaseInstall:
         self._stack = stack
         self._inventory = inventory
         self._secrets = secrets
+        self._checks = checks
         self._locate = locate
 
     def verify(self, step: Step, context: StepContext) -> Verdict:
-        archive = self._archive(step.subject)
-        there = self._installed(archive)
-        return Verdict.PASS if all(there.values()) else Verdict.FAIL
+        """A plan of the move leaves a home alone that was given a later release since."""
+        archive, home = self._archive(step.subject), self._home(step.subject)
+        if step.kind == OF_THE_MOVE and home.has_moved_on_from(archive.installed):
+            return Verdict.PASS
+        return home.verdict(archive.installed)
 
     def apply(self, step: Step, context: StepContext) -> Outcome:
-        """Raises GateHeld where the archive is no such release or a host did not take it; Unreachable."""
+        """Raises GateHeld where the archive is no such release or a host did not take it, ChecksHeld where it was taken
+        back because it is not healthy; Unreachable."""
         archive = self._archive(step.subject)
-        target = self._target(step.subject)
-        units = {host.name: self._units(host, step.subject) for host in target.hosts.values()}
+        home = self._home(step.subject)
+        home.refuse_bare_hosts()
         result = self._playbooks.run(
             playbooks_folder() / "release.yml",
-            target,
+            home.target,
             variables={
-                "cloudexit_release": {**vars(archive), "path": None, "archive": str(archive.path), "units": units}
+                "cloudexit_release": {
+                    "name": archive.name,
+                    "version": archive.version,
+                    "sha256": archive.sha256,
+                    "folder": archive.folder,
+                    "archive": str(archive.path),
+                }
             },
             secrets=self._secrets,
-            limit=list(target.hosts),
+            limit=list(home.target.hosts),
             cancelled=context.cancelled,
             on_task=lambda task: context.progress({"task": task}),
             timeout=INSTALL_SECONDS,
         )
-        raise_unless_good(with_lost_hosts(result, self._hosts, target))
-        missing = [name for name, there in self._installed(archive).items() if not there]
-        if missing:
-            raise GateHeld(
-                f"{archive.name} {archive.version} is not what runs next",
-                where=", ".join(missing),
-                expected=f"/srv/{archive.name}/current -> {archive.folder}, installed from {archive.sha256}",
-            )
-        return Outcome({"version": archive.version, "sha256": archive.sha256, **play_document(result)})
+        raise_unless_good(with_lost_hosts(result, self._hosts, home.target))
+        rolled = home.roll(archive.installed, context)
+        return Outcome({**as_document(archive.installed), **_rolled(rolled), **play_document(result)})
+
+    def _home(self, release: str) -> ReleaseHome:
+        return ReleaseHome(self._hosts, self._checks, self._stack, self._inventory, release)
 
     def _archive(self, release: str) -> ReleaseArchive:
         artifact = self._stack.releases[release].artifact
         return read_release(self._locate(artifact.bucket, artifact.pattern), release)
 
-    def _target(self, release: str) -> Inventory:
-        groups = set(self._stack.hosts_of_release(release))
-        chosen = {name: host for name, host in self._inventory.hosts.items() if groups & set(host.groups)}
-        return Inventory(self._inventory.path, chosen, self._inventory.variables)
 
-    def _units(self, host: Host, release: str) -> list[str]:
-        return [service.unit for service in services_of(self._stack, host).values() if service.release == release]
+class ReleaseRollback:
+    """Has a release that is still on every host run again, by the same waves and gates. A step's `subject` is its name,
+    version and SHA-256: a rollback that is killed and said again goes back once."""
 
-    def _installed(self, archive: ReleaseArchive) -> dict[str, bool]:
-        def look(host: Host) -> bool:
-            found = self._hosts.run(host, ["sh", "-c", INSTALLED, "sh", archive.name, archive.version], timeout=20.0)
-            return bool(found) and found.stdout.split() == [archive.folder, archive.sha256]
+    def __init__(self, hosts: Hosts, stack: Stack, inventory: Inventory, checks: ServiceChecks) -> None:
+        self._hosts = hosts
+        self._stack = stack
+        self._inventory = inventory
+        self._checks = checks
 
-        return on_every_host(self._target(archive.name), look)
+    def verify(self, step: Step, context: StepContext) -> Verdict:
+        home, target = self._home_and_target(step)
+        return home.verdict(target)
+
+    def apply(self, step: Step, context: StepContext) -> Outcome:
+        """Raises GateHeld where a host has not got it, ChecksHeld where it is not healthy any more; Unreachable."""
+        home, target = self._home_and_target(step)
+        home.refuse_without(target)
+        rolled = home.roll(target, context)
+        return Outcome({**as_document(target), **_rolled(rolled)})
+
+    def _home_and_target(self, step: Step) -> tuple[ReleaseHome, Installed]:
+        name, version, sha256 = step.subject.split()
+        home = ReleaseHome(self._hosts, self._checks, self._stack, self._inventory, name)
+        return home, Installed(version, sha256)
+
+
+def _rolled(hosts: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
+    """Seconds of each host, and the same as words for the step's line."""
+    words = ", ".join(f"{name} {taken['seconds']:.0f} s" for name, taken in hosts.items())
+    return {"switched": words, "rolled": hosts}

@@ -7,17 +7,16 @@ from pathlib import Path
 
 from migrate.action import Outcome, StepContext
 from migrate.check import CheckResult, ChecksHeld, Verdict
-from migrate.errors import OutsideProblem
 from migrate.inventory import Host, Inventory, addresses
 from migrate.plan import Step
 from migrate.ports import Hosts, JourneyRunner
 from migrate.stack import Stack
 from migrate.target.checks import ServiceChecks
+from migrate.target.logs import last_log_lines
 
 START_SECONDS = 120.0
 ENABLE = 'systemctl is-enabled --quiet "$1" || systemctl enable --quiet --no-reload "$1"'
 """Reloading systemd takes a second for some units, and no boot needs it."""
-LOG_LINES = 20
 
 
 @dataclass(frozen=True)
@@ -73,12 +72,7 @@ class ServiceStarted:
         )
 
     def _last_log_lines(self, host: str, unit: str) -> str:
-        command = ["journalctl", "-u", unit, "-n", str(LOG_LINES), "--no-pager", "-o", "short-iso"]
-        try:
-            done = self.hosts.run(self.inventory.hosts[host], command)
-        except OutsideProblem as problem:
-            return f"(its log could not be read: {problem.what})"
-        return self.checks.secrets_redacted(done.stdout.rstrip() or done.stderr.rstrip())
+        return last_log_lines(self.hosts, self.inventory.hosts[host], unit, self.checks.secrets_redacted)
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,7 @@ def test_plan_on_a_pipe_has_no_colour(stack: Path) -> None:
     assert "\x1b" not in done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("command", ["plan", "provision", "restore", "check", "cutover", "export", "rehearse"])
+@pytest.mark.parametrize("command", ["plan", "provision", "restore", "start", "check", "cutover", "export", "rehearse"])
 def test_a_broken_manifest_is_exit_2_and_nothing_is_touched(stack: Path, command: str) -> None:
     stack.write_text(stack.read_text().replace("name: plaza\n", "name: plaza\ncolour: red\n", 1))
     done = cloudexit(command, stack)

@@ -1,0 +1,107 @@
+"""One release of the app on all hosts that run it."""
+
+from collections.abc import Mapping
+
+from migrate.action import StepContext
+from migrate.check import Verdict
+from migrate.errors import GateHeld
+from migrate.inventory import Host, Inventory
+from migrate.ports import Hosts
+from migrate.stack import Stack
+from migrate.target.checks import ServiceChecks
+from migrate.target.rolling import Rolling
+from migrate.target.sidebyside import on_every_host
+from migrate.target.standing import Installed, ReleaseOnHosts, Standing, history_with
+from migrate.target.waves import services_on
+
+
+class ReleaseHome:
+    """Where the release `name` runs, what runs there, and how another comes to run there."""
+
+    def __init__(self, hosts: Hosts, checks: ServiceChecks, stack: Stack, inventory: Inventory, name: str) -> None:
+        groups = set(stack.hosts_of_release(name))
+        chosen = {host.name: host for host in inventory.hosts.values() if groups & set(host.groups)}
+        self.target = Inventory(inventory.path, chosen, inventory.variables)
+        self._hosts = hosts
+        self._checks = checks
+        self._stack = stack
+        self._name = name
+        self._there = ReleaseOnHosts(hosts, name)
+
+    def look(self) -> dict[str, Standing]:
+        """How it stands on every host."""
+        return on_every_host(self.target, lambda host: self._there.look(host, self._units(host)))
+
+    def verdict(self, release: Installed) -> Verdict:
+        """`pass` when every host runs this release, and it was proved there."""
+        found = self.look().values()
+        there = all(one.proved == release and self._there.runs_next(one, release) for one in found)
+        return Verdict.PASS if there else Verdict.FAIL
+
+    def refuse_bare_hosts(self) -> None:
+        """Raises GateHeld where a host was never provisioned: no unit there would start from the release."""
+        bare = [name for name, standing in self.look().items() if not standing.provisioned]
+        if bare:
+            raise GateHeld(
+                "the host is not provisioned, so nothing there can run a release",
+                where=", ".join(bare),
+                expected="every host of the release to be provisioned",
+                hint="cloudexit provision, then this command again",
+            )
+
+    def release_before(self) -> Installed:
+        """What was proved before the release that the home runs. Raises GateHeld where there is none."""
+        standings = self.look()
+        history = _longest_history(standings)
+        if len(history) < 2:
+            raise GateHeld(
+                f"there is no release of {self._name} before the one that runs",
+                where=", ".join(standings),
+                expected="two releases that were proved on this home",
+                hint="deploy an archive: cloudexit deploy ARCHIVE",
+            )
+        return history[-2]
+
+    def refuse_without(self, release: Installed) -> None:
+        """Raises GateHeld where a host has not got a release: one that came later never had it."""
+        missing = [name for name, standing in self.look().items() if release.sha256 not in standing.installed]
+        if missing:
+            raise GateHeld(
+                f"{self._name} {release.version} is not installed there",
+                where=", ".join(missing),
+                expected="the release before on every host",
+                hint="deploy its archive: cloudexit deploy ARCHIVE",
+            )
+
+    def has_moved_on_from(self, release: Installed) -> bool:
+        """Whether a home that runs has proved another release after this one."""
+        standings = self.look()
+        return release in _longest_history(standings)[:-1] and any(one.wanted for one in standings.values())
+
+    def wanted(self, service: str) -> bool:
+        """Whether a service runs on any host, or is to."""
+        unit = self._stack.services[service].unit
+        return any(unit in standing.wanted for standing in self.look().values())
+
+    def roll(self, release: Installed, context: StepContext) -> Mapping[str, Mapping[str, float]]:
+        """Switches in waves, and keeps what was proved. Raises ChecksHeld once a bad release was taken back."""
+        standings = self.look()
+        hosts = list(self.target.hosts.values())
+        rolling = Rolling(self._stack, self._hosts, self._checks, self._there, context)
+        rolling.roll(standings, hosts, release)
+        history = _history_after(_longest_history(standings), release)
+        on_every_host(self.target, lambda host: self._there.keep(host, history))
+        return rolling.document()
+
+    def _units(self, host: Host) -> list[str]:
+        return [self._stack.services[name].unit for name in services_on(self._stack, self._name, host)]
+
+
+def _longest_history(standings: Mapping[str, Standing]) -> tuple[Installed, ...]:
+    """A host that came later knows less of what was before."""
+    return max((standing.history for standing in standings.values()), key=len, default=())
+
+
+def _history_after(history: tuple[Installed, ...], release: Installed) -> tuple[Installed, ...]:
+    """A release that goes back to the one before takes the last out; any other is added."""
+    return history[:-1] if history[-2:-1] == (release,) else history_with(history, release)

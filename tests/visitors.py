@@ -1,0 +1,47 @@
+"""People who go on reading a site while something happens to it."""
+
+import json
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections import Counter
+from dataclasses import dataclass, field
+
+AT_ONCE = 4
+PAUSE_SECONDS = 0.02
+PATIENCE_SECONDS = 20.0
+
+
+@dataclass
+class Visitors:
+    """As a context: each visitor asks for the page again and again until the end of it."""
+
+    url: str
+    answered: Counter[str] = field(default_factory=Counter)
+    """Version of the release that answered -> how often."""
+    failed: list[str] = field(default_factory=list)
+    slowest: float = 0.0
+
+    def __enter__(self) -> "Visitors":
+        self._gone = threading.Event()
+        self._threads = [threading.Thread(target=self._visit) for _ in range(AT_ONCE)]
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._gone.set()
+        for thread in self._threads:
+            thread.join(PATIENCE_SECONDS + 1)
+
+    def _visit(self) -> None:
+        while not self._gone.is_set():
+            began = time.monotonic()
+            try:
+                with urllib.request.urlopen(self.url, timeout=PATIENCE_SECONDS) as reply:
+                    self.answered[json.load(reply)["version"]] += 1
+            except (urllib.error.URLError, OSError, ValueError) as fault:
+                self.failed.append(f"{time.strftime('%H:%M:%S')} {fault}")
+            self.slowest = max(self.slowest, time.monotonic() - began)
+            self._gone.wait(PAUSE_SECONDS)
