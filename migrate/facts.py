@@ -11,8 +11,9 @@ from pydantic import AwareDatetime, BeforeValidator, Field, model_validator
 
 from migrate.documents import Document, FieldPath, read_yaml, validate
 from migrate.errors import DocumentProblems, UsageProblem
+from migrate.fields import Name, Part
 from migrate.figures import Count, Ground, Pace, Rate, Size, no_truth_value
-from migrate.stack import Name, Part, Stack
+from migrate.stack import Stack
 
 FACTS_HINT = "name the file of facts, or leave --facts out: what is not said is assumed, and shown as assumed"
 Spread = Annotated[float, BeforeValidator(no_truth_value), Field(ge=1, le=10)]

@@ -8,33 +8,14 @@ from enum import StrEnum
 from graphlib import TopologicalSorter
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
+from migrate.fields import Name, Part, Port, Seconds
+from migrate.mailing import LogsCheck, Mail, SmtpCheck
 from migrate.plan import digest_of
 
-DURATION = re.compile(r"^(\d+(?:\.\d+)?)(ms|s|m|h)$")
 PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
-UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-
-
-def parse_duration(value: object) -> object:
-    """`500ms`, `30s`, `5m`, `2h` as seconds; a bare number is seconds."""
-    if isinstance(value, str):
-        match = DURATION.match(value)
-        if not match:
-            raise ValueError(f"not a duration: {value!r}; write 500ms, 30s, 5m or 2h")
-        return float(match.group(1)) * UNIT_SECONDS[match.group(2)]
-    return value
-
-
-Seconds = Annotated[float, BeforeValidator(parse_duration), Field(gt=0)]
-Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,39}$")]
 Answer = Annotated[str, Field(min_length=8)]
-Port = Annotated[int, Field(ge=1, le=65535)]
-
-
-class Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
 class Source(Part):
@@ -158,7 +139,7 @@ class RedisCheck(Part):
 
 
 class ServiceCheck(Part):
-    """A read-only assertion about a service. Exactly one of `http`, `postgresql`, `redis`, `unit`."""
+    """A read-only assertion about a service. Exactly one of `http`, `postgresql`, `redis`, `smtp`, `logs`, `unit`."""
 
     name: Name
     """Name in reports."""
@@ -168,6 +149,10 @@ class ServiceCheck(Part):
     """SQL, over the service's own port."""
     redis: RedisCheck | None = None
     """Redis, over the service's own port."""
+    smtp: SmtpCheck | None = None
+    """Kind `mail`: SMTP on every host of its group, and what waits in the queue."""
+    logs: LogsCheck | None = None
+    """Kind `logs`: how new the newest line of each host of the home is."""
     unit: Literal["active"] | None = None
     """The systemd unit's state, on every host of its group."""
     timeout: Seconds = 5.0
@@ -181,9 +166,10 @@ class ServiceCheck(Part):
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
-        kinds = [kind for kind in ("http", "postgresql", "redis", "unit") if getattr(self, kind) is not None]
+        known = ("http", "postgresql", "redis", "smtp", "logs", "unit")
+        kinds = [kind for kind in known if getattr(self, kind) is not None]
         if len(kinds) != 1:
-            raise ValueError(f"exactly one of http, postgresql, redis, unit must be given, not {len(kinds)}")
+            raise ValueError(f"exactly one of {', '.join(known)} must be given, not {len(kinds)}")
         return self
 
 
@@ -230,6 +216,8 @@ class Service(Part):
     """Kind `process`: environment. `{group}` stands for the address of its first host, `{secret:NAME}` for a secret."""
     upstream: str | None = None
     """Kind `edge`: the service that answers all requests but those for media."""
+    mail: Mail | None = None
+    """Kind `mail`: whose mail it sends, and how."""
     checks: tuple[ServiceCheck, ...]
     """At least one: a service without a check cannot be proved."""
 
@@ -243,6 +231,16 @@ class Service(Part):
             raise ValueError("a service of kind media needs `port` and `write_port`")
         if self.kind is ServiceKind.EDGE and not (self.port and self.upstream):
             raise ValueError("a service of kind edge needs `port` and `upstream`")
+        if self.kind is ServiceKind.MAIL and not (self.port and self.mail):
+            raise ValueError("a service of kind mail needs `port` and `mail`")
+        if self.kind is ServiceKind.MAIL and "anyone" in self.open_to:
+            raise ValueError("a service of kind mail is open to the app's own groups, not to anyone")
+        if self.kind is ServiceKind.LOGS and not self.port:
+            raise ValueError("a service of kind logs needs `port`")
+        for kind in (ServiceKind.MAIL, ServiceKind.LOGS):
+            named = "smtp" if kind is ServiceKind.MAIL else "logs"
+            if self.kind is not kind and any(getattr(check, named) for check in self.checks):
+                raise ValueError(f"a check by `{named}` is for services of kind {kind.value}")
         if any(check.http for check in self.checks) and not self.port:
             raise ValueError("an http check needs the service's `port`")
         return self

@@ -24,9 +24,10 @@ from migrate.cli.options import DEFAULT_STACK
 from migrate.cli.output import Json, Output, Quiet, Verbose
 from migrate.documents import read_yaml
 from migrate.errors import UsageProblem
+from migrate.fields import parse_duration
 from migrate.manifest import read_stack
 from migrate.report.assessment import show_assessment
-from migrate.stack import Stack, parse_duration
+from migrate.stack import Stack
 
 PROGRESS_EVERY = 25
 

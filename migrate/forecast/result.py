@@ -9,8 +9,8 @@ from typing import Literal
 from pydantic import AwareDatetime
 
 from migrate.check import Verdict
+from migrate.fields import Part
 from migrate.figures import Ground
-from migrate.stack import Part
 
 
 class Standing(StrEnum):

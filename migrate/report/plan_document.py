@@ -2,10 +2,10 @@
 
 from typing import Any, Literal
 
+from migrate.fields import Part
 from migrate.figures import Ground
 from migrate.forecast.result import Forecast
 from migrate.plan import PLAN_FORMAT, Effect, Phase, Plan
-from migrate.stack import Part
 
 
 class LimitDocument(Part):
