@@ -10,7 +10,7 @@ import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
-from plaza import jobs, mail, people
+from plaza import jobs, people, welcome
 from plaza.backends import Backends
 from plaza.errors import InvalidInput, MailRefused, MailUnavailable, SettingsError
 from plaza.mail import Mailer, open_mailer
@@ -77,13 +77,13 @@ def test_who_signs_up_with_an_address_gets_one_welcome(mailing: Backends, postbo
     assert (message["To"], message["From"], message["Subject"]) == ("new@else.example", FROM, "Welcome to Plaza")
     assert message["Message-ID"] == f"<welcome-{person.id}@plaza.example>"
     assert "Hello newcomer" in str(message.get_payload())
-    assert mailing.cache.keys(f"{mail.WAITING}*") == []
+    assert mailing.cache.keys(f"{welcome.WAITING}*") == []
 
 
 def test_without_a_mail_server_nothing_is_kept_and_nothing_is_queued(backends: Backends) -> None:
     people.sign_up(backends, *SIGN_UP, "new@else.example")
     assert jobs.queued(backends.cache) == set()
-    assert backends.cache.keys(f"{mail.WAITING}*") == []
+    assert backends.cache.keys(f"{welcome.WAITING}*") == []
 
 
 def test_nobody_has_to_give_an_address(mailing: Backends, postbox: Postbox) -> None:

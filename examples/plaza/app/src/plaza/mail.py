@@ -8,15 +8,10 @@ from email.message import EmailMessage
 from email.utils import formatdate, parseaddr
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from redis import Redis
-
 from plaza.errors import InvalidInput, MailRefused, MailUnavailable, SettingsError
 
 ADDRESS = re.compile(r"[A-Za-z0-9._%+-]{1,64}@([A-Za-z0-9-]{1,63}\.)+[A-Za-z]{2,63}")
 SMTP_SECONDS = 10.0
-# An address is kept for one message, in Redis, for as long as the message may have to wait.
-WAITING = "mail:welcome:"
-WAITING_SECONDS = 2 * 24 * 3600
 
 
 @dataclass(frozen=True)
@@ -83,18 +78,3 @@ def checked_address(text: str) -> str:
     if not ADDRESS.fullmatch(address):
         raise InvalidInput("That is no mail address.")
     return address
-
-
-def keep_address(cache: Redis, user_id: int, address: str) -> None:
-    """Keep an address until the welcome is sent, and no longer."""
-    cache.set(f"{WAITING}{user_id}", address, ex=WAITING_SECONDS)
-
-
-def send_welcome(mailer: Mailer | None, cache: Redis, user_id: int, name: str) -> None:
-    """Greet somebody who has joined; nothing to do if the welcome went out before."""
-    address = cache.get(f"{WAITING}{user_id}")
-    if mailer is None or address is None:
-        return
-    text = f"Hello {name},\n\nwelcome to Plaza. We keep this address for nothing else.\n"
-    mailer.send(str(address), "Welcome to Plaza", text, f"welcome-{user_id}")
-    cache.delete(f"{WAITING}{user_id}")

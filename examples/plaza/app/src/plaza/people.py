@@ -10,7 +10,7 @@ from psycopg import Connection
 from psycopg.rows import DictRow, class_row
 from redis import Redis
 
-from plaza import jobs, mail, passwords, sessions
+from plaza import jobs, mail, passwords, sessions, welcome
 from plaza.backends import Backends, Database
 from plaza.errors import InvalidInput, NotFound, NotSignedIn
 
@@ -94,7 +94,7 @@ def sign_up(backends: Backends, username: str, display_name: str, password: str,
         raise InvalidInput("That name is taken.") from error
     assert row is not None  # noqa: S101 -- INSERT … RETURNING gives a row or raises
     if address and backends.mailer is not None:
-        mail.keep_address(backends.cache, row["id"], address)
+        welcome.keep_address(backends.cache, row["id"], address)
         jobs.enqueue(backends.cache, jobs.WELCOME, row["id"])
     return person_by_id(backends.database, row["id"]), sessions.start_session(backends.cache, row["id"])
 

@@ -14,7 +14,7 @@ import psycopg
 import psycopg_pool
 import redis
 
-from plaza import jobs, mail, people, pictures, timelines
+from plaza import jobs, people, pictures, timelines, welcome
 from plaza.backends import Backends, open_backends
 from plaza.errors import (
     InvalidInput,
@@ -102,7 +102,7 @@ def perform(backends: Backends, job: jobs.Job) -> None:
         remove_media(backends, job.subject)
     elif job.kind == jobs.WELCOME:
         person = people.person_by_id(backends.database, int(job.subject))
-        mail.send_welcome(backends.mailer, backends.cache, person.id, person.username)
+        welcome.send_welcome(backends.mailer, backends.cache, person.id, person.username)
     else:
         raise ValueError(f"unknown kind of job: {job.kind!r}")
 
