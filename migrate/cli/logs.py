@@ -8,7 +8,7 @@ import typer
 from migrate.adapters.ssh import SshHosts
 from migrate.cli.assembly import Undertaking
 from migrate.cli.options import DEFAULT_STACK, InventoryPath, StackPath, State
-from migrate.cli.output import Json, Output
+from migrate.cli.output import Json, Output, Quiet, Verbose
 from migrate.inventory import require_files
 from migrate.target.logsearch import Question, lines_of
 
@@ -23,6 +23,8 @@ def logs(
     grep: Annotated[str | None, typer.Option("--grep", help="Only lines with this pattern (PCRE).")] = None,
     lines: Annotated[int, typer.Option("--lines", "-n", min=1, max=100_000, help="The newest so many.")] = 1000,
     as_json: Json = False,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
 ) -> None:
     """Shows what the hosts wrote into their journals, as the log host has it; secrets are redacted."""
     undertaking = Undertaking.read(stack, inventory, state)
@@ -32,7 +34,7 @@ def logs(
     with SshHosts() as hosts:
         found = lines_of(undertaking.stack, undertaking.inventory, hosts, undertaking.secrets(), question)
     if as_json:
-        Output(as_json).document({"lines": found})
+        Output(as_json, verbose, quiet).document({"lines": found})
     else:
         sys.stdout.write("".join(f"{line}\n" for line in found))
 

@@ -5,7 +5,7 @@ from rich.console import Console
 
 from migrate.cli.assembly import Undertaking
 from migrate.cli.options import DEFAULT_STACK, InventoryPath, StackPath, State
-from migrate.cli.output import Json, Output, Quiet
+from migrate.cli.output import Json, Output, Quiet, Verbose
 from migrate.target.records import Record, Records, mail_records
 
 
@@ -14,13 +14,14 @@ def records(
     inventory: InventoryPath = None,
     state: State = None,
     as_json: Json = False,
+    verbose: Verbose = False,
     quiet: Quiet = False,
 ) -> None:
     """Prints the DNS records that the app's mail needs: SPF, DKIM, DMARC, and the names of the mail hosts."""
     undertaking = Undertaking.read(stack, inventory, state)
     undertaking.state.create()
     found = mail_records(undertaking.stack, undertaking.inventory, undertaking.secrets())
-    output = Output(as_json, quiet=quiet)
+    output = Output(as_json, verbose, quiet)
     if as_json:
         output.document(found.as_document())
         return
