@@ -120,6 +120,8 @@ def _references_of_service(field: FieldPath, service: Service) -> Iterator[Refer
         yield (*field, "release"), "release", service.release
     if service.upstream:
         yield (*field, "upstream"), "upstream", service.upstream
+    if service.mail and service.mail.relay:
+        yield (*field, "mail", "relay", "password"), "secret", service.mail.relay.password
     for variable, value in service.environment.items():
         yield from _placeholders((*field, "environment", variable), value)
     for index, check in enumerate(service.checks):

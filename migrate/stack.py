@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 
 from migrate.edge import Limits, Tls
 from migrate.fields import Answer, Name, Part, Port, Seconds
+from migrate.mailing import LogsCheck, Mail, SmtpCheck
 from migrate.plan import digest_of
 
 PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
@@ -144,11 +145,11 @@ class CertificateCheck(Part):
     """It fails where less is left. Renewal begins when a third of a certificate's life is left: 30 days of 90."""
 
 
-CHECK_KINDS = ("http", "postgresql", "redis", "unit", "certificate")
+CHECK_KINDS = ("http", "postgresql", "redis", "smtp", "logs", "unit", "certificate")
 
 
 class ServiceCheck(Part):
-    """A read-only assertion about a service. Exactly one of `http`, `postgresql`, `redis`, `unit`, `certificate`."""
+    """A read-only assertion about a service, by exactly one of its kinds: `http`, `postgresql`, `redis`, and so on."""
 
     name: Name
     """Name in reports."""
@@ -158,6 +159,10 @@ class ServiceCheck(Part):
     """SQL, over the service's own port."""
     redis: RedisCheck | None = None
     """Redis, over the service's own port."""
+    smtp: SmtpCheck | None = None
+    """Kind `mail`: SMTP on every host of its group, and what waits in the queue."""
+    logs: LogsCheck | None = None
+    """Kind `logs`: how new the newest line of each host of the home is."""
     unit: Literal["active"] | None = None
     """The systemd unit's state, on every host of its group."""
     certificate: CertificateCheck | None = None
@@ -234,6 +239,8 @@ class Service(Part):
     """Kind `edge`: HTTPS with certificates that renew themselves; `port` then only leads there. Without it: HTTP."""
     limits: Limits = Limits()
     """Kind `edge`: what one client may ask for."""
+    mail: Mail | None = None
+    """Kind `mail`: whose mail it sends, and how."""
     checks: tuple[ServiceCheck, ...]
     """At least one: a service without a check cannot be proved."""
 
@@ -251,6 +258,16 @@ class Service(Part):
             raise ValueError("`tls` is for a service of kind edge, with another port than its `port`")
         if any(check.certificate for check in self.checks) and not self.tls:
             raise ValueError("a certificate check needs `tls`")
+        if self.kind is ServiceKind.MAIL and not (self.port and self.mail):
+            raise ValueError("a service of kind mail needs `port` and `mail`")
+        if self.kind is ServiceKind.MAIL and "anyone" in self.open_to:
+            raise ValueError("a service of kind mail is open to the app's own groups, not to anyone")
+        if self.kind is ServiceKind.LOGS and not self.port:
+            raise ValueError("a service of kind logs needs `port`")
+        for kind in (ServiceKind.MAIL, ServiceKind.LOGS):
+            named = "smtp" if kind is ServiceKind.MAIL else "logs"
+            if self.kind is not kind and any(getattr(check, named) for check in self.checks):
+                raise ValueError(f"a check by `{named}` is for services of kind {kind.value}")
         if any(check.http for check in self.checks) and not self.port:
             raise ValueError("an http check needs the service's `port`")
         return self

@@ -32,8 +32,12 @@ MEMORY: Mapping[ServiceKind, int] = {
     ServiceKind.MEDIA: 256 * MIB,
     ServiceKind.PROCESS: 512 * MIB,
     ServiceKind.EDGE: 128 * MIB,
+    ServiceKind.MAIL: 128 * MIB,
+    ServiceKind.LOGS: 128 * MIB,
 }
 """Least memory of a service beside its data; assumed."""
+KEPT_LOGS = 10_000_000_000
+"""Bytes that the log host keeps at most, by the default of the role logs."""
 CORES: Mapping[ServiceKind, int] = {ServiceKind.POSTGRESQL: 2, ServiceKind.PROCESS: 1}
 CACHE_OVER_SNAPSHOT = 2.5
 """Bytes in the memory of Redis over bytes of its compressed snapshot; assumed."""
@@ -135,6 +139,8 @@ def _needs_of_service(basis: Basis, name: str, service: Service) -> Iterator[tup
             yield from _database_needs(basis, name)
         case ServiceKind.MEDIA:
             yield from _media_needs(basis, name)
+        case ServiceKind.LOGS:
+            yield "disk", Need(KEPT_LOGS, f"{sized(KEPT_LOGS)} logs")
         case ServiceKind.REDIS:
             for cache in (c for c, found in basis.stack.caches.items() if found.service == name):
                 said = basis.facts.caches.get(cache)

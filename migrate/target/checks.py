@@ -1,11 +1,12 @@
 """The manifest's checks of a service, evaluated from the operator's machine on every host of its group."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Literal
 
 from migrate.check import CheckResult, Severity, Verdict
@@ -17,24 +18,19 @@ from migrate.stack import HttpCheck, PostgresqlCheck, RedisCheck, Service, Servi
 from migrate.target.authority import Authority
 from migrate.target.certificates import authorities_of, names_of
 from migrate.target.hostview import bracketed
+from migrate.target.looks import Finding, mail_command, mail_finding, marks_command, marks_finding
 from migrate.target.ownsecrets import AUTHORITY
 
 Proves = Literal["basic", "drained"]
 POLL_SECONDS = 0.3
 BLIND_SECONDS = 10.0
 """How long we try to look at a host again: a service may be slow to start, the way to its host is there or not."""
+ASKING_SECONDS = 10.0
+"""What a look by a program on the host may take beside the check's own bound."""
 AT_ONCE = 8
 DEFAULT_PORTS = {ServiceKind.POSTGRESQL: 5432, ServiceKind.REDIS: 6379}
 SHOWN = 200
 DAY = 86400.0
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What one attempt found."""
-
-    verdict: Verdict
-    detail: str
 
 
 @dataclass(frozen=True)
@@ -113,7 +109,7 @@ class ServiceChecks:
     def _hosts_of(self, service: Service, check: ServiceCheck) -> list[Host]:
         """A query is asked where the data is, the first host; everything else on every host."""
         group = self.inventory.group(self._asked(service, check).group)
-        return group[:1] if check.postgresql or check.redis else group
+        return group[:1] if check.postgresql or check.redis or check.logs else group
 
     def _evaluate(
         self,
@@ -153,6 +149,12 @@ class ServiceChecks:
             return self._ask_unit(service, check, host)
         if service.tls and (check.http or check.certificate):
             return self._ask_by_tls(service, service.tls.port, check, host)
+        if check.smtp:
+            command = mail_command(_port(service), check.timeout)
+            return self._ask_host(host, command, check, partial(mail_finding, check=check.smtp))
+        if check.logs:
+            command = marks_command(list(self.inventory.hosts))
+            return self._ask_host(host, command, check, partial(marks_finding, check=check.logs))
         if check.http and service.kind is ServiceKind.EDGE:
             return self._ask_http(check.http, f"http://{_authority(host.address, service.port or 80)}", check.timeout)
         with ExitStack() as stack:
@@ -185,6 +187,7 @@ class ServiceChecks:
             base = f"https://{bracketed(host.address)}:{port}"
             return self._ask_http(check.http, base, check.timeout, placeholder)
         assert check.certificate
+
         try:
             shown = self.http.certificate(host.address, port, expected, timeout=check.timeout)
             if shown.fault and self.http.certificate(host.address, port, placeholder, timeout=check.timeout).until:
@@ -192,6 +195,19 @@ class ServiceChecks:
         except OutsideProblem as problem:
             return Finding(Verdict.UNKNOWN, _first_line(problem))
         return _judged(shown, check.certificate.days_left)
+
+    def _ask_host(
+        self, host: Host, command: Sequence[str], check: ServiceCheck, judged: Callable[[str], Finding]
+    ) -> Finding:
+        """A program on the host looks; where it could not, nobody knows."""
+        try:
+            done = self.hosts.run(host, command, timeout=check.timeout + ASKING_SECONDS)
+        except OutsideProblem as problem:
+            return Finding(Verdict.UNKNOWN, _first_line(problem))
+        if not done:
+            said = (done.stderr.strip().splitlines() or ["no word"])[-1][:SHOWN]
+            return Finding(Verdict.UNKNOWN, f"the look failed with {done.exit_status}: {said}")
+        return judged(done.stdout)
 
     def _ask_http(self, check: HttpCheck, base: str, timeout: float, expected: Expected | None = None) -> Finding:
         try:

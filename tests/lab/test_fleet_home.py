@@ -85,6 +85,8 @@ def manifest_allows(home: Home) -> set[Way]:
     for service in services:
         opened = [(service.get("port"), set(service.get("open_to", [])))]
         opened.append((service.get("write_port"), set(service.get("writers", []))))
+        if service["kind"] == "logs":  # every host ships its lines, and the manifest need not say so
+            opened.append((service["port"], {group for names in groups.values() for group in names}))
         for target in (name for name in groups if service["group"] in groups[name]):
             for port, to in opened:
                 for source in groups:

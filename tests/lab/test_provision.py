@@ -41,7 +41,7 @@ def home(module_lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         [
             HostSpec("data", ("database", "cache")),
             HostSpec("app", ("app", "worker")),
-            HostSpec("edge", ("edge", "media")),
+            HostSpec("edge", ("edge", "media", "mail")),
         ]
     )
     path = module_lab.write_inventory(folder / "hosts.yml", hosts=["data", "app", "edge"], extra_groups={})

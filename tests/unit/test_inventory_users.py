@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from migrate.errors import CloudexitError, DocumentProblems
-from migrate.inventory import hold_against, read_inventory
+from migrate.inventory import hold_against, on_hosts_of, read_inventory
 from migrate.logins import NOT_PEOPLE, Login, login_faults, logins_of
 from migrate.manifest import read_stack
 from migrate.secret import Secret, Secrets
@@ -17,7 +17,7 @@ from tests.ownsecrets import OWN_SECRETS_OF_TESTS
 ROOT = Path(__file__).parents[2]
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEXAMPLEEXAMPLEEXAMPLEEXAMPLEEXAMPLEEXAMPLEEX"
 ADA = {"name": "ada", "keys": [f"{KEY} ada@example"], "sudo": True}
-GROUPS = ("database", "cache", "media", "worker", "app", "edge")
+GROUPS = ("database", "cache", "media", "worker", "app", "edge", "mail")
 
 
 def written(folder: Path, users: Any, operator: str = "root") -> Path:
@@ -30,9 +30,10 @@ def written(folder: Path, users: Any, operator: str = "root") -> Path:
 
 
 def test_accounts_reach_the_playbooks_and_change_the_digest(tmp_path: Path) -> None:
-    stack = read_stack(ROOT / "examples" / "plaza" / "stack.yaml")
+    inventory = read_inventory(written(tmp_path, [ADA]))
+    stack = on_hosts_of(read_stack(ROOT / "examples" / "plaza" / "stack.yaml"), inventory)
     secrets = Secrets({**OWN_SECRETS_OF_TESTS, **{name: Secret(f"value-of-{name}") for name in stack.secrets}})
-    told = provision_variables(stack, read_inventory(written(tmp_path, [ADA])), secrets)
+    told = provision_variables(stack, inventory, secrets)
     host = told.variables["cloudexit_hosts"]["one"]
     assert host["users"] == [{"name": "ada", "keys": [f"{KEY} ada@example"], "sudo": True, "absent": False}]
     gone = read_inventory(written(tmp_path, [{"name": "ada", "state": "absent"}]))
@@ -99,8 +100,8 @@ def test_the_user_that_the_app_runs_as_is_not_a_person(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["single", "fleet", "example"])
 def test_documented_inventories_fit_the_example_app(name: str) -> None:
-    stack = read_stack(ROOT / "examples" / "plaza" / "stack.yaml")
     inventory = read_inventory(ROOT / "inventories" / name)
+    stack = on_hosts_of(read_stack(ROOT / "examples" / "plaza" / "stack.yaml"), inventory)
     hold_against(stack, inventory)
     secrets = Secrets({**OWN_SECRETS_OF_TESTS, **{secret: Secret(f"value-of-{secret}") for secret in stack.secrets}})
     provision_variables(stack, inventory, secrets)

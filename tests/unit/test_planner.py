@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from migrate.figures import Estimate, Ground, Limit
-from migrate.inventory import Host, Inventory, read_inventory
+from migrate.inventory import Host, Inventory, hold_against, on_hosts_of, read_inventory
 from migrate.manifest import read_stack
 from migrate.plan import Effect, Phase, Plan
 from migrate.planner import make_plan
@@ -103,7 +103,5 @@ def test_a_plan_survives_being_kept_and_read() -> None:
 
 
 def test_example_inventory_fits_the_example_stack() -> None:
-    from migrate.inventory import hold_against
-
-    folder = Path(__file__).parents[2] / "inventories" / "example"
-    hold_against(plaza(), read_inventory(folder))
+    inventory = read_inventory(Path(__file__).parents[2] / "inventories" / "example")
+    hold_against(on_hosts_of(plaza(), inventory), inventory)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from migrate.errors import UsageProblem
-from migrate.inventory import Host, Inventory, hold_against, read_inventory
+from migrate.inventory import Host, Inventory, hold_against, on_hosts_of, read_inventory
 from migrate.manifest import read_stack
 from migrate.secret import Secret, Secrets
 from migrate.stack import Stack
@@ -32,13 +32,16 @@ def inventory_of(**hosts: tuple[str, tuple[str, ...]]) -> Inventory:
 
 
 THREE = inventory_of(
-    data=("10.0.0.1", ("database", "cache")), app=("10.0.0.2", ("app", "worker")), edge=("10.0.0.3", ("edge", "media"))
+    data=("10.0.0.1", ("database", "cache")),
+    app=("10.0.0.2", ("app", "worker")),
+    edge=("10.0.0.3", ("edge", "media")),
+    post=("10.0.0.5", ("mail",)),
 )
 
 
 @pytest.fixture(scope="module")
 def stack() -> Stack:
-    return read_stack(PLAZA)
+    return on_hosts_of(read_stack(PLAZA), THREE)
 
 
 def told(stack: Stack, inventory: Inventory) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -62,6 +65,7 @@ def test_the_firewall_of_each_host_opens_what_its_services_say_and_nothing_else(
                 {"port": 8081, "sources": ["10.0.0.2"]},
             ],
         },
+        "post": {"ssh_port": 22, "rules": [{"port": 25, "sources": ["10.0.0.2"]}]},
     }
 
 
@@ -71,7 +75,7 @@ def test_sources_are_every_host_of_the_groups_once_and_in_order(stack: Stack) ->
         web9=("10.0.0.9", ("app",)),
         web10=("10.0.0.10", ("app", "worker")),
         six=("fd00::5", ("worker",)),
-        edge=("10.0.0.3", ("edge", "media")),
+        edge=("10.0.0.3", ("edge", "media", "mail")),
     )
     hosts, _ = told(stack, inventory)
     assert hosts["db"]["firewall"]["rules"][0]["sources"] == ["10.0.0.9", "10.0.0.10", "fd00::5"]
@@ -84,7 +88,7 @@ def test_a_host_gets_only_the_units_of_its_groups(stack: Stack) -> None:
         data=("10.0.0.1", ("database", "cache")),
         web=("10.0.0.2", ("app",)),
         worker=("10.0.0.4", ("worker",)),
-        edge=("10.0.0.3", ("edge", "media")),
+        edge=("10.0.0.3", ("edge", "media", "mail")),
     )
     hosts, private = told(stack, inventory)
     units = {name: [process["unit"] for process in host["processes"] or []] for name, host in hosts.items()}
@@ -104,6 +108,7 @@ def test_packages_are_one_list_for_all_services_of_a_host(stack: Stack) -> None:
         "data": {"postgresql", "python3-psycopg2", "redis-server"},
         "app": {"python3-packaging", "python3-venv"},
         "edge": {"nginx"},
+        "post": {"opendkim", "postfix"},
     }
 
 
@@ -120,6 +125,7 @@ def test_values_that_hold_a_secret_travel_as_secrets_only(stack: Stack) -> None:
     assert private["data"]["redis"]["password"] == "value-of-cache_password"
     assert {name: sorted(own) for name, own in private.items()} == {
         "data": ["postgresql", "redis", "tls"], "app": ["processes", "tls"], "edge": ["edge", "media", "tls"],
+        "post": ["mail", "tls"],
     }  # fmt: skip
 
 
@@ -149,7 +155,7 @@ def test_two_databases_services_on_one_host_are_refused(stack: Stack) -> None:
 
 def test_two_services_of_one_host_on_one_port_are_refused(stack: Stack) -> None:
     services = {**stack.services, "web": stack.services["web"].model_copy(update={"port": 8080})}
-    alone = inventory_of(one=("10.0.0.1", ("database", "cache", "app", "worker", "media", "edge")))
+    alone = inventory_of(one=("10.0.0.1", ("database", "cache", "app", "worker", "media", "edge", "mail")))
     changed = stack.model_copy(update={"services": services})
     with pytest.raises(UsageProblem, match="media and web both listen on port 8080"):
         provision_variables(changed, alone, SECRETS)

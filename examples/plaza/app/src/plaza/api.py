@@ -63,9 +63,13 @@ def sign_out() -> ResponseReturnValue:
 
 @blueprint.post("/users")
 def sign_up() -> ResponseReturnValue:
-    """{"username", "display_name", "password"} -> {"token", "user"}."""
+    """{"username", "display_name", "password", "email" (or none)} -> {"token", "user"}."""
     person, token = people.sign_up(
-        backends(), text_field("username"), text_field("display_name"), text_field("password")
+        backends(),
+        text_field("username"),
+        text_field("display_name"),
+        text_field("password"),
+        text_field("email", ""),
     )
     return jsonify(token=token, user=person.as_json()), 201
 

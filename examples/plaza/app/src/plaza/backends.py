@@ -9,6 +9,7 @@ from psycopg_pool import ConnectionPool
 from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
+from plaza.mail import Mailer, open_mailer
 from plaza.media import MediaStore, open_media_store
 from plaza.settings import Settings
 
@@ -20,12 +21,13 @@ SOCKET_SECONDS = 5.0
 
 @dataclass(frozen=True)
 class Backends:
-    """PostgreSQL, Redis and the media store."""
+    """PostgreSQL, Redis, the media store, and a mail server where there is one."""
 
     database: Database
     cache: redis.Redis
     media: MediaStore
     media_url: str
+    mailer: Mailer | None = None
 
     def close(self) -> None:
         """Give every connection back."""
@@ -53,4 +55,5 @@ def open_backends(settings: Settings, connections: int = 8) -> Backends:
         socket_connect_timeout=2,
         retry=Retry(ExponentialBackoff(cap=0.5, base=0.05), retries=2),
     )
-    return Backends(database, cache, open_media_store(settings.media_store), settings.media_url)
+    mailer = open_mailer(settings.smtp_url, settings.mail_from) if settings.smtp_url else None
+    return Backends(database, cache, open_media_store(settings.media_store), settings.media_url, mailer)

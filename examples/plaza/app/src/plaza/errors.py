@@ -37,5 +37,13 @@ class MediaMissing(PlazaError):
     """The media store answers, and has no object with this key. Not retriable."""
 
 
+class MailUnavailable(PlazaError):
+    """The mail server cannot be reached or puts the message off. Retriable."""
+
+
+class MailRefused(PlazaError):
+    """The mail server refuses this message for good. Not retriable."""
+
+
 class BackupFailed(PlazaError):
     """A dump or snapshot could not be made or stored. Retriable."""

@@ -24,6 +24,7 @@ ATTEMPTS = 6
 MAKE_THUMBNAIL = "make-thumbnail"
 FAN_OUT = "fan-out"
 REMOVE_MEDIA = "remove-media"
+WELCOME = "welcome"
 
 
 @dataclass(frozen=True)

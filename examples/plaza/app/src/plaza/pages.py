@@ -202,13 +202,20 @@ def sign_in() -> ResponseReturnValue:
 def sign_up() -> ResponseReturnValue:
     """The form, and what it does."""
     if request.method == "GET":
-        return render_template("sign_up.html", problem=None)
+        return render_template("sign_up.html", problem=None, sends_mail=backends().mailer is not None)
     check_form()
-    wanted = [request.form.get(name, "") for name in ("username", "display_name", "password")]
+    wanted = [request.form.get(name, "") for name in ("username", "display_name", "password", "email")]
     try:
         _, token = people.sign_up(backends(), *wanted)
     except InvalidInput as error:
-        page = render_template("sign_up.html", problem=str(error), username=wanted[0], display_name=wanted[1])
+        page = render_template(
+            "sign_up.html",
+            problem=str(error),
+            username=wanted[0],
+            display_name=wanted[1],
+            email=wanted[3],
+            sends_mail=backends().mailer is not None,
+        )
         return page, 422
     return welcome(token)
 

@@ -10,7 +10,7 @@ from psycopg import Connection
 from psycopg.rows import DictRow, class_row
 from redis import Redis
 
-from plaza import passwords, sessions
+from plaza import jobs, mail, passwords, sessions, welcome
 from plaza.backends import Backends, Database
 from plaza.errors import InvalidInput, NotFound, NotSignedIn
 
@@ -74,8 +74,8 @@ def sign_in(backends: Backends, username: str, password: str) -> tuple[Person, s
     return person, sessions.start_session(backends.cache, person.id)
 
 
-def sign_up(backends: Backends, username: str, display_name: str, password: str) -> tuple[Person, str]:
-    """Create an account and sign it in; raise InvalidInput if that cannot be."""
+def sign_up(backends: Backends, username: str, display_name: str, password: str, email: str = "") -> tuple[Person, str]:
+    """Create an account and sign it in; raise InvalidInput if that cannot be. An address is for one welcome."""
     username, display_name = username.strip().lower(), display_name.strip()
     if not USERNAME.fullmatch(username) or username in RESERVED:
         raise InvalidInput("A name has 2 to 30 letters, digits or underscores, and starts with a letter.")
@@ -83,6 +83,7 @@ def sign_up(backends: Backends, username: str, display_name: str, password: str)
         raise InvalidInput("The display name has 1 to 60 characters.")
     if len(password) < passwords.MINIMUM_LENGTH:
         raise InvalidInput(f"The password has at least {passwords.MINIMUM_LENGTH} characters.")
+    address = mail.checked_address(email) if email.strip() else ""
     try:
         with backends.database.connection() as connection:
             row = connection.execute(
@@ -92,6 +93,9 @@ def sign_up(backends: Backends, username: str, display_name: str, password: str)
     except psycopg.errors.UniqueViolation as error:
         raise InvalidInput("That name is taken.") from error
     assert row is not None  # noqa: S101 -- INSERT … RETURNING gives a row or raises
+    if address and backends.mailer is not None:
+        welcome.keep_address(backends.cache, row["id"], address)
+        jobs.enqueue(backends.cache, jobs.WELCOME, row["id"])
     return person_by_id(backends.database, row["id"]), sessions.start_session(backends.cache, row["id"])
 
 

@@ -17,6 +17,8 @@ class Settings:
     media_url: str
     secret_key: str = field(repr=False)
     secure_cookies: bool = False
+    smtp_url: str | None = field(default=None, repr=False)
+    mail_from: str = ""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
@@ -35,4 +37,6 @@ class Settings:
             media_url=media_url,
             secret_key=environment["PLAZA_SECRET_KEY"],
             secure_cookies=environment.get("PLAZA_SECURE_COOKIES", "") == "1",
+            smtp_url=environment.get("PLAZA_SMTP_URL") or None,
+            mail_from=environment.get("PLAZA_MAIL_FROM", ""),
         )

@@ -1,4 +1,4 @@
-"""`python -m plaza.worker`: makes thumbnails, fans out timelines, removes media."""
+"""`python -m plaza.worker`: makes thumbnails, fans out timelines, removes media, sends mail."""
 
 import contextlib
 import json
@@ -14,16 +14,24 @@ import psycopg
 import psycopg_pool
 import redis
 
-from plaza import jobs, pictures, timelines
+from plaza import jobs, people, pictures, timelines, welcome
 from plaza.backends import Backends, open_backends
-from plaza.errors import InvalidInput, MediaMissing, MediaUnavailable, SettingsError
+from plaza.errors import (
+    InvalidInput,
+    MailRefused,
+    MailUnavailable,
+    MediaMissing,
+    MediaUnavailable,
+    NotFound,
+    SettingsError,
+)
 from plaza.settings import Settings
 
 POLL_SECONDS = 1.0
 TIDY_SECONDS = 15.0
 CATCH_UP_AT_MOST = 10_000
-RETRIABLE = (MediaUnavailable, psycopg.OperationalError, psycopg_pool.PoolTimeout, redis.RedisError)
-HOPELESS = (InvalidInput, MediaMissing, ValueError, KeyError, TypeError)
+RETRIABLE = (MailUnavailable, MediaUnavailable, psycopg.OperationalError, psycopg_pool.PoolTimeout, redis.RedisError)
+HOPELESS = (InvalidInput, MailRefused, MediaMissing, NotFound, ValueError, KeyError, TypeError)
 
 
 @dataclass
@@ -92,6 +100,9 @@ def perform(backends: Backends, job: jobs.Job) -> None:
         timelines.fan_out(backends, int(job.subject))
     elif job.kind == jobs.REMOVE_MEDIA:
         remove_media(backends, job.subject)
+    elif job.kind == jobs.WELCOME:
+        person = people.person_by_id(backends.database, int(job.subject))
+        welcome.send_welcome(backends.mailer, backends.cache, person.id, person.username)
     else:
         raise ValueError(f"unknown kind of job: {job.kind!r}")
 
