@@ -12,17 +12,17 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 from migrate.plan import digest_of
 
-DURATION = re.compile(r"^(\d+(?:\.\d+)?)(ms|s|m|h)$")
+DURATION = re.compile(r"^(\d+(?:\.\d+)?)(ms|s|m|h|d)$")
 PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
-UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
 def parse_duration(value: object) -> object:
-    """`500ms`, `30s`, `5m`, `2h` as seconds; a bare number is seconds."""
+    """`500ms`, `30s`, `5m`, `2h`, `8d` as seconds; a bare number is seconds."""
     if isinstance(value, str):
         match = DURATION.match(value)
         if not match:
-            raise ValueError(f"not a duration: {value!r}; write 500ms, 30s, 5m or 2h")
+            raise ValueError(f"not a duration: {value!r}; write 500ms, 30s, 5m, 2h or 8d")
         return float(match.group(1)) * UNIT_SECONDS[match.group(2)]
     return value
 
@@ -157,8 +157,25 @@ class RedisCheck(Part):
     """Longest allowed length of that list."""
 
 
+class BackupCheck(Part):
+    """What must hold of the backups. What is not named is not asked."""
+
+    newest_moment_within: Seconds | None = None
+    """The newest moment that can be restored lies at most so far back."""
+    full_within: Seconds | None = None
+    """The newest full backup was made within this time, and the last verification found no fault."""
+    apart: bool = False
+    """The repository is on another host than every cluster that it keeps."""
+
+    @model_validator(mode="after")
+    def _asks(self) -> Self:
+        if not (self.newest_moment_within or self.full_within or self.apart):
+            raise ValueError("one of newest_moment_within, full_within, apart must be given")
+        return self
+
+
 class ServiceCheck(Part):
-    """A read-only assertion about a service. Exactly one of `http`, `postgresql`, `redis`, `unit`."""
+    """A read-only assertion about a service. Exactly one of `http`, `postgresql`, `redis`, `unit`, `backup`."""
 
     name: Name
     """Name in reports."""
@@ -168,6 +185,8 @@ class ServiceCheck(Part):
     """SQL, over the service's own port."""
     redis: RedisCheck | None = None
     """Redis, over the service's own port."""
+    backup: BackupCheck | None = None
+    """Kind `backup`: what the repository holds, asked on its host and on the host that takes writes."""
     unit: Literal["active"] | None = None
     """The systemd unit's state, on every host of its group."""
     timeout: Seconds = 5.0
@@ -181,9 +200,9 @@ class ServiceCheck(Part):
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
-        kinds = [kind for kind in ("http", "postgresql", "redis", "unit") if getattr(self, kind) is not None]
+        kinds = [kind for kind in ("http", "postgresql", "redis", "unit", "backup") if getattr(self, kind) is not None]
         if len(kinds) != 1:
-            raise ValueError(f"exactly one of http, postgresql, redis, unit must be given, not {len(kinds)}")
+            raise ValueError(f"exactly one of http, postgresql, redis, unit, backup must be given, not {len(kinds)}")
         return self
 
 
@@ -230,6 +249,8 @@ class Service(Part):
     """Kind `process`: environment. `{group}` stands for the address of its first host, `{secret:NAME}` for a secret."""
     upstream: str | None = None
     """Kind `edge`: the service that answers all requests but those for media."""
+    full_backups_kept: Annotated[int, Field(ge=1, le=100)] = 2
+    """Kind `backup`: so many full backups are kept, each with everything since."""
     checks: tuple[ServiceCheck, ...]
     """At least one: a service without a check cannot be proved."""
 
@@ -243,6 +264,8 @@ class Service(Part):
             raise ValueError("a service of kind media needs `port` and `write_port`")
         if self.kind is ServiceKind.EDGE and not (self.port and self.upstream):
             raise ValueError("a service of kind edge needs `port` and `upstream`")
+        if self.kind is not ServiceKind.BACKUP and any(check.backup for check in self.checks):
+            raise ValueError("a backup check is for a service of kind backup")
         if any(check.http for check in self.checks) and not self.port:
             raise ValueError("an http check needs the service's `port`")
         return self

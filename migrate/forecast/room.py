@@ -32,6 +32,7 @@ MEMORY: Mapping[ServiceKind, int] = {
     ServiceKind.MEDIA: 256 * MIB,
     ServiceKind.PROCESS: 512 * MIB,
     ServiceKind.EDGE: 128 * MIB,
+    ServiceKind.BACKUP: 128 * MIB,
 }
 """Least memory of a service beside its data; assumed."""
 CORES: Mapping[ServiceKind, int] = {ServiceKind.POSTGRESQL: 2, ServiceKind.PROCESS: 1}

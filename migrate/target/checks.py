@@ -13,6 +13,7 @@ from migrate.inventory import Host, Inventory
 from migrate.ports import Hosts, Http, Postgresql, Redis
 from migrate.secret import Secrets
 from migrate.stack import HttpCheck, PostgresqlCheck, RedisCheck, Service, ServiceCheck, ServiceKind, Stack
+from migrate.target.backups import BackupsAsked
 
 Proves = Literal["basic", "drained"]
 POLL_SECONDS = 0.3
@@ -92,7 +93,7 @@ class ServiceChecks:
     def _hosts_of(self, service: Service, check: ServiceCheck) -> list[Host]:
         """A query is asked where the data is, the first host; everything else on every host."""
         group = self.inventory.group(self._asked(service, check).group)
-        return group[:1] if check.postgresql or check.redis else group
+        return group[:1] if check.postgresql or check.redis or check.backup else group
 
     def _evaluate(
         self, service: str, check: ServiceCheck, host: Host, patient: bool, cancelled: Callable[[], bool]
@@ -124,6 +125,8 @@ class ServiceChecks:
     def _attempt(self, service: Service, check: ServiceCheck, host: Host) -> Finding:
         if check.unit:
             return self._ask_unit(service, check, host)
+        if check.backup:
+            return Finding(*BackupsAsked(self.stack, self.inventory, self.hosts).verdict(check.backup))
         if check.http and service.kind is ServiceKind.EDGE:
             return self._ask_http(check.http, f"http://{_authority(host.address, service.port or 80)}", check.timeout)
         with ExitStack() as stack:

@@ -1,0 +1,191 @@
+"""What the repository of backups holds, asked where it is; and what of the newest changes has not come to it yet.
+
+Nothing here is guessed: who cannot be asked raises Unreachable or Refused, and what makes no sense OutsideProblem.
+"""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from migrate.errors import OutsideProblem, UsageProblem
+from migrate.inventory import Host, Inventory
+from migrate.ports import Completed, Hosts
+from migrate.stack import Service, ServiceKind, Stack
+
+KEEPER = "postgres"
+"""System user that PostgreSQL and pgBackRest run as."""
+ASK_SECONDS = 60.0
+POSTGRESQL_PORT = 5432
+SWITCH_SLACK = 5.0
+"""The server looks after `archive_timeout` between other work, not to the second."""
+SEGMENT = re.compile("[0-9A-F]{24}")
+
+ARCHIVE_STATE = """
+SELECT json_build_object(
+  'now', extract(epoch FROM now()),
+  'archives', current_setting('archive_mode') <> 'off',
+  'in_recovery', pg_is_in_recovery(),
+  'timeout', (SELECT setting::int FROM pg_settings WHERE name = 'archive_timeout'),
+  'last', s.last_archived_wal,
+  'last_at', extract(epoch FROM s.last_archived_time),
+  'last_ended_at', (SELECT extract(epoch FROM max(modification)) FROM pg_ls_archive_statusdir()
+                    WHERE name ~ '^[0-9A-F]{24}[.]done$'),
+  'waiting', (SELECT count(*) FROM pg_ls_archive_statusdir() WHERE name LIKE '%.ready'),
+  'waiting_since', (SELECT extract(epoch FROM min(modification)) FROM pg_ls_archive_statusdir()
+                    WHERE name LIKE '%.ready')
+) FROM pg_stat_archiver s
+"""
+
+
+@dataclass(frozen=True)
+class Backup:
+    """One backup of the repository."""
+
+    label: str
+    kind: str
+    """`full`, `diff` or `incr`."""
+    stopped_at: datetime
+    """From this moment on it can be restored to any moment."""
+    bytes: int
+    """Size of the cluster that it restores to."""
+
+
+@dataclass(frozen=True)
+class Holdings:
+    """What the repository holds of one stanza."""
+
+    stanza: str
+    backups: tuple[Backup, ...]
+    version: str
+    """Major version of the server, by its newest cluster."""
+    newest_wal: str
+    """Name of the newest segment of WAL; empty where there is none."""
+    fault: str = ""
+    """What pgBackRest says is wrong with it."""
+
+    @property
+    def newest_full(self) -> Backup | None:
+        return next((backup for backup in reversed(self.backups) if backup.kind == "full"), None)
+
+
+@dataclass(frozen=True)
+class NewestMoment:
+    """Up to when everything that was committed has come to the repository, by the server that takes writes."""
+
+    moment: datetime | None
+    asked_at: datetime
+    waiting: int
+    segment: str
+
+    @property
+    def behind(self) -> timedelta | None:
+        return self.asked_at - self.moment if self.moment else None
+
+
+@dataclass(frozen=True)
+class Repository:
+    """The repository of a service of kind `backup`."""
+
+    hosts: Hosts
+    host: Host
+
+    def holdings(self, stanza: str) -> Holdings:
+        return read_holdings(self.pgbackrest(stanza, "info", "--output=json").stdout, stanza)
+
+    def pgbackrest(self, stanza: str, command: str, *options: str, timeout: float = ASK_SECONDS) -> Completed:
+        """Runs pgBackRest there. Raises OutsideProblem with its own words where it fails."""
+        argv = ["pgbackrest", f"--stanza={stanza}", "--log-level-console=warn", *options, command]
+        return succeeded(as_keeper(self.hosts, self.host, argv, timeout=timeout))
+
+
+def as_keeper(
+    hosts: Hosts, host: Host, command: Sequence[str], *, stdin: str = "", timeout: float = ASK_SECONDS
+) -> Completed:
+    """A command as PostgreSQL's own user, in a folder that it may be in."""
+    return hosts.run(
+        host, ["env", "--chdir=/", *command], stdin=stdin.encode(), timeout=timeout, as_user=KEEPER
+    )  # fmt: skip
+
+
+def succeeded(done: Completed) -> Completed:
+    if not done:
+        said = (done.stderr.strip() or done.stdout.strip() or f"exit status {done.exit_status}").splitlines()
+        raise OutsideProblem("; ".join(said[:4]), where=done.host)
+    return done
+
+
+def asked_of_server(hosts: Hosts, host: Host, port: int, query: str, *, timeout: float = ASK_SECONDS) -> str:
+    """The first value of a query, as the superuser of the server on a host. Raises OutsideProblem."""
+    argv = ["psql", "-X", "-q", "-At", "-v", "ON_ERROR_STOP=1", "-p", str(port), "-d", "postgres", "-f", "-"]
+    return succeeded(as_keeper(hosts, host, argv, stdin=query, timeout=timeout)).stdout.strip()
+
+
+def read_holdings(info: str, stanza: str) -> Holdings:
+    """From the JSON of `pgbackrest info`."""
+    try:
+        [found] = [entry for entry in json.loads(info) if entry["name"] == stanza]
+        code = found["status"]["code"]
+        backups = tuple(_backup(entry) for entry in found["backup"] if not entry.get("error"))
+        version = str(found["db"][-1]["version"])
+        newest_wal = (found["archive"][-1]["max"] or "") if found["archive"] else ""
+    except (ValueError, LookupError, TypeError) as fault:
+        raise OutsideProblem(f"pgbackrest info makes no sense: {fault}: {info[:200]}") from fault
+    return Holdings(stanza, backups, version, newest_wal, "" if code == 0 else str(found["status"]["message"]))
+
+
+def _backup(entry: Mapping[str, Any]) -> Backup:
+    stopped = datetime.fromtimestamp(entry["timestamp"]["stop"], UTC)
+    return Backup(entry["label"], entry["type"], stopped, entry["info"]["size"])
+
+
+def newest_moment(hosts: Hosts, host: Host, port: int) -> NewestMoment:
+    """Asks the server that takes writes."""
+    return read_newest_moment(asked_of_server(hosts, host, port, ARCHIVE_STATE), host.name)
+
+
+def read_newest_moment(answer: str, where: str = "") -> NewestMoment:
+    """Everything committed before this moment is archived. A segment goes when it is full, and after `archive_timeout`
+    when there is anything in it: where none waits, what is not archived yet is younger than that. Where some wait, only
+    what the last archived one ended with is certain, or what is older than what may stand in the first that waits."""
+    state = json.loads(answer)
+    if state["in_recovery"] or not state["archives"]:
+        why = "it is a standby" if state["in_recovery"] else "archive_mode is off"
+        raise OutsideProblem(f"this server archives nothing: {why}", where=where)
+    segment = SEGMENT.match(state["last"] or "")
+    certain = [moment for moment in (state["last_ended_at"],) if moment]
+    if state["timeout"] and state["last"]:
+        span = state["timeout"] + SWITCH_SLACK
+        if not state["waiting"]:
+            certain.append(state["now"] - span)
+        elif not certain:
+            certain.append(min(state["last_at"], state["waiting_since"]) - span)
+    return NewestMoment(
+        datetime.fromtimestamp(max(certain), UTC) if certain else None,
+        datetime.fromtimestamp(state["now"], UTC),
+        state["waiting"],
+        segment.group() if segment else "",
+    )
+
+
+def repository_of(service: str, stack: Stack, inventory: Inventory, hosts: Hosts) -> Repository:
+    """The repository of a service of kind `backup`."""
+    return Repository(hosts, inventory.lead(stack.services[service].group))
+
+
+def backup_service(stack: Stack) -> str:
+    """Name of the service that keeps backups; raises UsageProblem where the home has none."""
+    found = [name for name, service in stack.services.items() if service.kind is ServiceKind.BACKUP]
+    if not found:
+        raise UsageProblem(
+            "nothing keeps backups",
+            expected="a service of kind backup in the manifest, and a host of the inventory in its group",
+        )
+    return found[0]
+
+
+def kept_services(stack: Stack) -> dict[str, Service]:
+    """The services whose clusters are kept; each is a stanza of its name."""
+    return {name: s for name, s in stack.services.items() if s.kind is ServiceKind.POSTGRESQL}
