@@ -122,7 +122,8 @@ def moment_is_young(found: NewestMoment, holdings: Holdings, within: timedelta) 
     if found.moment is None or found.behind is None or not holdings.backups:
         return True, "no moment can be restored yet"
     if found.segment[-16:] > holdings.newest_wal[-16:]:
-        return True, f"{found.segment} is archived, says the server; the newest in the repository is {holdings.newest_wal}"
+        there = holdings.newest_wal or "none"
+        return True, f"{found.segment} is archived, says the server; the newest in the repository: {there}"
     words = f"restorable up to {_shown(found.moment)}"
     if found.behind > within:
         waiting = f", {found.waiting} segments of WAL wait" if found.waiting else ""

@@ -37,12 +37,8 @@ STEP_BACK = timedelta(seconds=1)
 """pgBackRest tells the end of a backup in whole seconds."""
 SPARE = 1.1
 ENDED_EARLY = "recovery ended before configured recovery target was reached"
-SETTINGS = """\
-# Nobody but this host can reach it, and it archives nothing: it is a copy of another cluster's past.
-listen_addresses = ''
-archive_mode = off
-hot_standby = off
-"""
+SETTINGS = ("listen_addresses=localhost", "archive_mode=off", "hot_standby=off")
+"""Nobody but its host can reach it, and it archives nothing: it is a copy of another cluster's past."""
 STATE = """
 SELECT json_build_object(
   'newest', extract(epoch FROM pg_last_xact_replay_timestamp()),
@@ -113,7 +109,7 @@ class Recovery:
                 f"the archive ends before the moment: the newest commit in it is of {newest or backup.stopped_at}",
                 where=f"{on}: cluster {found.cluster}, port {port}",
                 expected=f"everything up to {moment}",
-                hint="the cluster stands, and holds all there is; what was committed after that is not in the repository",
+                hint="the cluster stands and holds all there is; what was committed later is not in the repository",
             )
         return found
 
@@ -140,7 +136,7 @@ class Recovery:
                     hint=f"with --replace it is dropped; by hand: pg_dropcluster --stop {version} {CLUSTER}",
                 )
             self._done(host, ["pg_dropcluster", "--stop", version, CLUSTER])
-        there = self.hosts.run(host, ["df", "--output=avail", "--block-size=1", f"/var/lib/postgresql/{version}/.."])
+        there = self.hosts.run(host, ["df", "--output=avail", "--block-size=1", "/var/lib/postgresql"])
         free = int(succeeded(there).stdout.split()[-1])
         if free < backup.bytes * SPARE:
             raise GateHeld(
@@ -150,9 +146,9 @@ class Recovery:
 
     def _make_cluster(self, host: Host, version: str, port: int) -> None:
         """Its settings are made anew, since Debian keeps them outside of what is backed up; its data are thrown out."""
-        self._done(host, ["pg_createcluster", "--start-conf=manual", f"--port={port}", version, CLUSTER])
-        settings = f"/etc/postgresql/{version}/{CLUSTER}/conf.d/recovered.conf"
-        self._done(host, ["tee", settings], stdin=SETTINGS)
+        settings = [f"--pgoption={setting}" for setting in SETTINGS]
+        name = [version, CLUSTER]
+        self._done(host, ["pg_createcluster", "--start-conf=manual", f"--port={port}", *settings, *name])
         self._done(host, ["find", _data(version), "-mindepth", "1", "-delete"])
 
     def _restored(
@@ -184,13 +180,15 @@ class Recovery:
     def _replayed(self, host: Host, version: str, port: int) -> bool:
         """Starts the cluster and waits until it is one of its own; False where the archive was too short for that."""
         unit = f"postgresql@{version}-{CLUSTER}.service"
+        log = f"/var/log/postgresql/postgresql-{version}-{CLUSTER}.log"
+        read = int(self.hosts.run(host, ["stat", "--format=%s", log]).stdout or 0)
         self._done(host, ["systemctl", "restart", "--no-block", unit])
         asked = ["psql", "-X", "-At", "-p", str(port), "-d", "postgres", "-c", "SELECT pg_is_in_recovery()"]
         began = time.monotonic()
         while time.monotonic() - began < REPLAY_SECONDS:
             if as_keeper(self.hosts, host, asked).stdout.strip() == "f":
                 return True
-            said = self._last_words(host, version)
+            said = self.hosts.run(host, ["tail", f"--bytes=+{read + 1}", log]).stdout
             if ENDED_EARLY in said:
                 self.hosts.run(host, ["systemctl", "stop", unit], timeout=START_SECONDS)
                 return False
@@ -204,12 +202,6 @@ class Recovery:
             time.sleep(POLL_SECONDS)
         raise Unreachable(f"the replay took more than {REPLAY_SECONDS / 3600:.0f} h", where=host.name)
 
-    def _last_words(self, host: Host, version: str) -> str:
-        """Of the server's log since its newest start."""
-        log = f"/var/log/postgresql/postgresql-{version}-{CLUSTER}.log"
-        lines = self.hosts.run(host, ["tail", "-n", "60", log]).stdout
-        return lines.rpartition("starting PostgreSQL")[2]
-
     def _is_covered(self, service: str, moment: datetime) -> bool:
         """Whether the server that takes writes says that all up to the moment is archived: then there was no more."""
         found = kept_services(self.stack)[service]
@@ -219,8 +211,8 @@ class Recovery:
             return False
         return newest.moment is not None and newest.moment >= moment
 
-    def _done(self, host: Host, command: list[str], stdin: str = "") -> None:
-        done = self.hosts.run(host, command, stdin=stdin.encode(), timeout=START_SECONDS)
+    def _done(self, host: Host, command: list[str]) -> None:
+        done = self.hosts.run(host, command, timeout=START_SECONDS)
         if not done:
             raise _refused(done, f"{command[0]} failed")
 

@@ -30,7 +30,6 @@ SELECT json_build_object(
   'in_recovery', pg_is_in_recovery(),
   'timeout', (SELECT setting::int FROM pg_settings WHERE name = 'archive_timeout'),
   'last', s.last_archived_wal,
-  'last_at', extract(epoch FROM s.last_archived_time),
   'last_ended_at', (SELECT extract(epoch FROM max(modification)) FROM pg_ls_archive_statusdir()
                     WHERE name ~ '^[0-9A-F]{24}[.]done$'),
   'waiting', (SELECT count(*) FROM pg_ls_archive_statusdir() WHERE name LIKE '%.ready'),
@@ -147,21 +146,18 @@ def newest_moment(hosts: Hosts, host: Host, port: int) -> NewestMoment:
 
 
 def read_newest_moment(answer: str, where: str = "") -> NewestMoment:
-    """Everything committed before this moment is archived. A segment goes when it is full, and after `archive_timeout`
-    when there is anything in it: where none waits, what is not archived yet is younger than that. Where some wait, only
-    what the last archived one ended with is certain, or what is older than what may stand in the first that waits."""
+    """Everything committed before this moment is archived: what was in the last archived segment, and what is older than
+    anything that waits can be. A segment goes when it is full, and after `archive_timeout` where something is in it: so
+    what stands in one is at most so much older than its end, or than now where it has not ended yet."""
     state = json.loads(answer)
     if state["in_recovery"] or not state["archives"]:
         why = "it is a standby" if state["in_recovery"] else "archive_mode is off"
         raise OutsideProblem(f"this server archives nothing: {why}", where=where)
     segment = SEGMENT.match(state["last"] or "")
-    certain = [moment for moment in (state["last_ended_at"],) if moment]
+    certain = [state["last_ended_at"]] if state["last_ended_at"] else []
     if state["timeout"] and state["last"]:
-        span = state["timeout"] + SWITCH_SLACK
-        if not state["waiting"]:
-            certain.append(state["now"] - span)
-        elif not certain:
-            certain.append(min(state["last_at"], state["waiting_since"]) - span)
+        first_end = state["waiting_since"] if state["waiting"] else state["now"]
+        certain.append(first_end - state["timeout"] - SWITCH_SLACK)
     return NewestMoment(
         datetime.fromtimestamp(max(certain), UTC) if certain else None,
         datetime.fromtimestamp(state["now"], UTC),
