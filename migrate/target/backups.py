@@ -119,7 +119,7 @@ def full_backup_is_young(holdings: Holdings, within: timedelta, now: datetime) -
 
 def moment_is_young(found: NewestMoment, holdings: Holdings, within: timedelta) -> tuple[bool, str]:
     """The server's word counts only as far as the repository bears it out."""
-    if found.moment is None or found.behind is None or not holdings.backups:
+    if found.moment is None or found.behind is None or holdings.newest_full is None:
         return True, "no moment can be restored yet"
     if found.segment[-16:] > holdings.newest_wal[-16:]:
         there = holdings.newest_wal or "none"

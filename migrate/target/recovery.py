@@ -94,14 +94,14 @@ class Recovery:
         repository = repository_of(backup_service(self.stack), self.stack, self.inventory, self.hosts)
         holdings = repository.holdings(service)
         backup = backup_before(holdings, moment)
-        self._make_room(host, holdings.version, backup, replace)
-        self._make_cluster(host, holdings.version, port)
+        self._make_room(host, backup.version, backup, replace)
+        self._make_cluster(host, backup.version, port)
         self.say(f"restoring {backup.label} on {on}, {backup.bytes:,} bytes")
-        reached = self._restored(host, service, holdings.version, port, backup, moment)
+        reached = self._restored(host, service, backup.version, port, backup, moment)
         state = json.loads(asked_of_server(self.hosts, host, port, STATE))
         newest = datetime.fromtimestamp(state["newest"], UTC) if state["newest"] else None
         found = Recovered(
-            service, on, port, f"{holdings.version}/{CLUSTER}", backup.label, moment, newest, state["databases"],
+            service, on, port, f"{backup.version}/{CLUSTER}", backup.label, moment, newest, state["databases"],
             time.monotonic() - began,
         )  # fmt: skip
         if moment and not reached and not self._is_covered(service, moment):

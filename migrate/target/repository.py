@@ -50,6 +50,10 @@ class Backup:
     """From this moment on it can be restored to any moment."""
     bytes: int
     """Size of the cluster that it restores to."""
+    version: str
+    """Major version of the server whose cluster it is of."""
+    is_current: bool = True
+    """Whether it is of the cluster that is kept now, and not of one before an upgrade."""
 
 
 @dataclass(frozen=True)
@@ -58,16 +62,14 @@ class Holdings:
 
     stanza: str
     backups: tuple[Backup, ...]
-    version: str
-    """Major version of the server, by its newest cluster."""
     newest_wal: str
-    """Name of the newest segment of WAL; empty where there is none."""
+    """Name of the newest segment of WAL of the cluster that is kept now; empty where there is none."""
     fault: str = ""
     """What pgBackRest says is wrong with it."""
 
     @property
     def newest_full(self) -> Backup | None:
-        return next((backup for backup in reversed(self.backups) if backup.kind == "full"), None)
+        return next((one for one in reversed(self.backups) if one.kind == "full" and one.is_current), None)
 
 
 @dataclass(frozen=True)
@@ -104,9 +106,8 @@ def as_keeper(
     hosts: Hosts, host: Host, command: Sequence[str], *, stdin: str = "", timeout: float = ASK_SECONDS
 ) -> Completed:
     """A command as PostgreSQL's own user, in a folder that it may be in."""
-    return hosts.run(
-        host, ["env", "--chdir=/", *command], stdin=stdin.encode(), timeout=timeout, as_user=KEEPER
-    )  # fmt: skip
+    argv = ["env", "--chdir=/", *command]
+    return hosts.run(host, argv, stdin=stdin.encode(), timeout=timeout, as_user=KEEPER)
 
 
 def succeeded(done: Completed) -> Completed:
@@ -127,17 +128,21 @@ def read_holdings(info: str, stanza: str) -> Holdings:
     try:
         [found] = [entry for entry in json.loads(info) if entry["name"] == stanza]
         code = found["status"]["code"]
-        backups = tuple(_backup(entry) for entry in found["backup"] if not entry.get("error"))
-        version = str(found["db"][-1]["version"])
+        versions = {cluster["id"]: str(cluster["version"]) for cluster in found["db"]}
+        backups = tuple(_backup(entry, versions) for entry in found["backup"] if not entry.get("error"))
         newest_wal = (found["archive"][-1]["max"] or "") if found["archive"] else ""
     except (ValueError, LookupError, TypeError) as fault:
         raise OutsideProblem(f"pgbackrest info makes no sense: {fault}: {info[:200]}") from fault
-    return Holdings(stanza, backups, version, newest_wal, "" if code == 0 else str(found["status"]["message"]))
+    return Holdings(stanza, backups, newest_wal, "" if code == 0 else str(found["status"]["message"]))
 
 
-def _backup(entry: Mapping[str, Any]) -> Backup:
+def _backup(entry: Mapping[str, Any], versions: Mapping[int, str]) -> Backup:
+    """`versions`: major version by the number of a cluster, of which the highest is the one that is kept now."""
+    cluster = entry["database"]["id"]
     stopped = datetime.fromtimestamp(entry["timestamp"]["stop"], UTC)
-    return Backup(entry["label"], entry["type"], stopped, entry["info"]["size"])
+    return Backup(
+        entry["label"], entry["type"], stopped, entry["info"]["size"], versions[cluster], cluster == max(versions)
+    )
 
 
 def newest_moment(hosts: Hosts, host: Host, port: int) -> NewestMoment:
@@ -146,9 +151,9 @@ def newest_moment(hosts: Hosts, host: Host, port: int) -> NewestMoment:
 
 
 def read_newest_moment(answer: str, where: str = "") -> NewestMoment:
-    """Everything committed before this moment is archived: what was in the last archived segment, and what is older than
-    anything that waits can be. A segment goes when it is full, and after `archive_timeout` where something is in it: so
-    what stands in one is at most so much older than its end, or than now where it has not ended yet."""
+    """Everything committed before this moment is archived: what stood in the last archived segment, and what is older
+    than anything that waits can be. A segment goes when it is full, and after `archive_timeout` where something is in
+    it: what it holds is at most so much older than its end, or than now where it has not ended yet."""
     state = json.loads(answer)
     if state["in_recovery"] or not state["archives"]:
         why = "it is a standby" if state["in_recovery"] else "archive_mode is off"

@@ -94,8 +94,8 @@ def manifest_allows(home: Home) -> set[Way]:
     for service in (service for service in services if service["kind"] == "backup"):
         keepers = {name for name in groups if service["group"] in groups[name]}
         kept = {name for name in groups if "database" in groups[name]}
-        for one, other in ((one, other) for one in keepers for other in keepers | kept):
-            allowed |= {(one, other, "tcp", service["port"]), (other, one, "tcp", service["port"])}
+        ways = {(one, other) for one in keepers for other in kept} | {(one, one) for one in keepers | kept}
+        allowed |= {(source, target, "tcp", service["port"]) for way in ways for source, target in (way, way[::-1])}
     stray = {(name, name, kind, STRAY) for name in home.inventory.hosts for kind in ("tcp", "udp")}
     return allowed | stray
 
