@@ -28,6 +28,7 @@ SELECT json_build_object(
   'now', extract(epoch FROM now()),
   'archives', current_setting('archive_mode') <> 'off',
   'in_recovery', pg_is_in_recovery(),
+  'began', (SELECT extract(epoch FROM backend_start) FROM pg_stat_activity WHERE backend_type = 'checkpointer'),
   'timeout', (SELECT setting::int FROM pg_settings WHERE name = 'archive_timeout'),
   'last', s.last_archived_wal,
   'last_ended_at', (SELECT extract(epoch FROM max(modification)) FROM pg_ls_archive_statusdir()
@@ -153,14 +154,16 @@ def newest_moment(hosts: Hosts, host: Host, port: int) -> NewestMoment:
 def read_newest_moment(answer: str, where: str = "") -> NewestMoment:
     """Everything committed before this moment is archived: what stood in the last archived segment, and what is older
     than anything that waits can be. A segment goes when it is full, and after `archive_timeout` where something is in
-    it: what it holds is at most so much older than its end, or than now where it has not ended yet."""
+    it: what it holds is at most so much older than its end, or than now where it has not ended yet. A server that has
+    just begun, after a stop or a crash, does not count what it wrote before: that is sure from the next segment on."""
     state = json.loads(answer)
     if state["in_recovery"] or not state["archives"]:
         why = "it is a standby" if state["in_recovery"] else "archive_mode is off"
         raise OutsideProblem(f"this server archives nothing: {why}", where=where)
     segment = SEGMENT.match(state["last"] or "")
-    certain = [state["last_ended_at"]] if state["last_ended_at"] else []
-    if state["timeout"] and state["last"]:
+    last_ended = state["last_ended_at"] or 0.0
+    certain = [last_ended] if last_ended else []
+    if state["timeout"] and last_ended >= state["began"]:
         first_end = state["waiting_since"] if state["waiting"] else state["now"]
         certain.append(first_end - state["timeout"] - SWITCH_SLACK)
     return NewestMoment(
