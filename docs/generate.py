@@ -45,6 +45,7 @@ PARTS = (
     ("LogsCheck", "logs", "Of a check."),
     ("Mail", "mail", "Of a service of kind `mail`."),
     ("Relay", "mail.relay", ""),
+    ("BackupCheck", "backup", "Of a check."),
     ("Journey", "journeys", "Name -> these fields."),
     ("Vendor", "vendors", "Name -> these fields."),
     ("Rehearsal", "rehearsal", ""),
@@ -139,7 +140,7 @@ def manifest_page() -> str:
         "# The manifest: stack.yaml",
         "",
         "This page is generated from the schema (`make docs`). Unknown keys are refused, and every fault is named by",
-        "file, line and field. Durations are written `500ms`, `30s`, `5m` or `2h`. `cloudexit init DIR` writes a",
+        "file, line and field. Durations are written `500ms`, `30s`, `5m`, `2h` or `8d`. `cloudexit init DIR` writes a",
         "commented manifest to begin with; `examples/plaza/stack.yaml` is a whole one.",
         "",
     ]

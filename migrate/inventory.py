@@ -395,4 +395,5 @@ def addresses(stack: Stack, inventory: Inventory) -> dict[str, str]:
 
 def _addresses(stack: Stack, inventory: Inventory) -> Iterator[tuple[str, str]]:
     for group in stack.groups():
-        yield group, inventory.address(group)
+        if inventory.group(group):
+            yield group, inventory.address(group)

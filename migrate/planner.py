@@ -104,6 +104,11 @@ def _restore_steps(stack: Stack) -> Iterator[Step]:
     for name, media in stack.media.items():
         yield _restore(f"media.{name}", "restore.media", f"media of {media.bucket}, every digest compared", name,
                        "provision.hosts", f"export.{media.bucket}")  # fmt: skip
+    proofs = [f"restore.database.{name}.proof" for name in stack.databases]
+    for name, service in stack.services.items():
+        if service.kind is ServiceKind.BACKUP:
+            yield _restore(f"backup.{name}", "restore.backup", "first backup of the new home, by the new home", name,
+                           "provision.hosts", *proofs)  # fmt: skip
 
 
 def _database_steps(name: str, bucket: str, has_media: bool) -> Iterator[Step]:
@@ -144,6 +149,8 @@ def _restored_before(stack: Stack, service: str) -> list[str]:
     found = [f"restore.database.{n}.proof" for n, d in stack.databases.items() if d.service == service]
     found += [f"restore.cache.{n}" for n, c in stack.caches.items() if c.service == service]
     found += [f"restore.media.{n}" for n, m in stack.media.items() if m.service == service]
+    if stack.services[service].kind is ServiceKind.BACKUP:
+        found.append(f"restore.backup.{service}")
     if stack.services[service].kind is ServiceKind.PROCESS:
         found.append(f"restore.release.{stack.services[service].release}")
     return found

@@ -6,7 +6,7 @@ The text of each field stands here once: docs/reference/manifest.md is generated
 import re
 from enum import StrEnum
 from graphlib import TopologicalSorter
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -145,7 +145,24 @@ class CertificateCheck(Part):
     """It fails where less is left. Renewal begins when a third of a certificate's life is left: 30 days of 90."""
 
 
-CHECK_KINDS = ("http", "postgresql", "redis", "smtp", "logs", "unit", "certificate")
+class BackupCheck(Part):
+    """What must hold of the backups. What is not named is not asked."""
+
+    newest_moment_within: Seconds | None = None
+    """The newest moment that can be restored lies at most so far back."""
+    full_within: Seconds | None = None
+    """The newest full backup was made within this time, and the last verification found no fault."""
+    apart: bool = False
+    """The repository is on another host than every cluster that it keeps."""
+
+    @model_validator(mode="after")
+    def _asks(self) -> Self:
+        if not (self.newest_moment_within or self.full_within or self.apart):
+            raise ValueError("one of newest_moment_within, full_within, apart must be given")
+        return self
+
+
+CHECK_KINDS = ("http", "postgresql", "redis", "smtp", "logs", "backup", "unit", "certificate")
 
 
 class ServiceCheck(Part):
@@ -163,6 +180,8 @@ class ServiceCheck(Part):
     """Kind `mail`: SMTP on every host of its group, and what waits in the queue."""
     logs: LogsCheck | None = None
     """Kind `logs`: how new the newest line of each host of the home is."""
+    backup: BackupCheck | None = None
+    """Kind `backup`: what the repository holds, asked on its host and on the host that takes writes."""
     unit: Literal["active"] | None = None
     """The systemd unit's state, on every host of its group."""
     certificate: CertificateCheck | None = None
@@ -241,6 +260,8 @@ class Service(Part):
     """Kind `edge`: what one client may ask for."""
     mail: Mail | None = None
     """Kind `mail`: whose mail it sends, and how."""
+    full_backups_kept: Annotated[int, Field(ge=1, le=100)] = 2
+    """Kind `backup`: so many full backups are kept, each with everything since."""
     checks: tuple[ServiceCheck, ...]
     """At least one: a service without a check cannot be proved."""
 
@@ -268,6 +289,8 @@ class Service(Part):
             named = "smtp" if kind is ServiceKind.MAIL else "logs"
             if self.kind is not kind and any(getattr(check, named) for check in self.checks):
                 raise ValueError(f"a check by `{named}` is for services of kind {kind.value}")
+        if self.kind is not ServiceKind.BACKUP and any(check.backup for check in self.checks):
+            raise ValueError("a backup check is for a service of kind backup")
         if any(check.http for check in self.checks) and not self.port:
             raise ValueError("an http check needs the service's `port`")
         return self

@@ -46,9 +46,38 @@ def command_line(words: Sequence[str] = ()) -> typer.Typer:
     if words and words[0] in COPYING:
         export.register(app)
         return app
-    from migrate.cli import assess, deploy, edges, initial, lab, logs, phases, plan, records, rehearse, runs, secrets
+    from migrate.cli import (
+        assess,
+        deploy,
+        edges,
+        initial,
+        lab,
+        logs,
+        phases,
+        plan,
+        records,
+        recover,
+        rehearse,
+        runs,
+        secrets,
+    )
 
-    for commands in (initial, assess, plan, runs, phases, export, rehearse, edges, secrets, deploy, records, logs):
+    groups = (
+        initial,
+        assess,
+        plan,
+        runs,
+        phases,
+        export,
+        rehearse,
+        edges,
+        secrets,
+        deploy,
+        records,
+        logs,
+        recover,
+    )
+    for commands in groups:
         commands.register(app)
     app.add_typer(lab.app, name="lab")
     return app

@@ -36,6 +36,7 @@ from migrate.restore.proof import DatabaseProved
 from migrate.restore.rewrite import UrlsRewritten
 from migrate.secret import Secrets, load_or_generate
 from migrate.stack import Artifact, Stack
+from migrate.target.backups import FirstBackup
 from migrate.target.checks import ServiceChecks
 from migrate.target.deploy import JoinedHostsStarted
 from migrate.target.ownsecrets import OWN_SECRETS
@@ -168,6 +169,7 @@ class Undertaking:
             "restore.proof": DatabaseProved(stack, inventory, hosts, archive),
             "restore.cache": CacheRestored(stack, inventory, secrets, hosts, RedisClient(), archive, replace),
             "restore.media": MediaPlaced(stack, inventory, hosts, archive),
+            "restore.backup": FirstBackup(stack, inventory, hosts),
             "cutover.lag": LagMeasured(stack, inventory, hosts, self._source_database(hosts)),
         }
 

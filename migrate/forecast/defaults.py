@@ -26,6 +26,7 @@ RATES: Mapping[str, Figure] = dict(
         _assumed("disk_read", 200 * MEGABYTE, 1.3, "one disk, sequential"),
         _assumed("database_load", 15 * MEGABYTE, 2.0, "pg_restore with indexes and ANALYZE, bytes of the dump"),
         _assumed("database_rewrite", 40 * MEGABYTE, 2.0, "every text column read once, bytes of the database"),
+        _assumed("database_backup", 50 * MEGABYTE, 2.0, "pgBackRest, two processes, zstd; bytes of the database"),
         _assumed("database_proof", 80 * MEGABYTE, 1.6, "counts and pg_amcheck --heapallindexed, bytes of the database"),
     )
 )
@@ -80,6 +81,7 @@ SETUP_SECONDS: Mapping[str, float] = {
     "restore.proof": 2.7,
     "restore.cache": 1.7,
     "restore.media": 2.0,
+    "restore.backup": 3.0,
 }
 """Kind -> what such a step takes with next to no data: connecting, asking, starting. From the same drill."""
 SETUP_SPREAD = 1.6

@@ -186,6 +186,16 @@ def _database(rate: str, of_dump: bool) -> Callable[[Step, Basis], Estimate | No
     return estimate
 
 
+def _backup(step: Step, basis: Basis) -> Estimate | None:
+    """Every database of the home, one after the other."""
+    sizes = [basis.database_bytes(name) for name in basis.stack.databases]
+    told = [database for found in sizes if found is not None for database in found[1:]]
+    if not told or len(told) < len(sizes):
+        return None
+    ground = weakest([figure.ground for figure in told])
+    return _one(_by_rate(sum(figure.value for figure in told), basis.figure("database_backup"), ground))
+
+
 def _cache(step: Step, basis: Basis) -> Estimate | None:
     known = basis.history.steps.get((step.kind, step.subject))
     said = basis.facts.caches.get(step.subject)
@@ -271,6 +281,7 @@ ESTIMATORS: Mapping[str, Callable[[Step, Basis], Estimate | None]] = {
     "restore.proof": _database("database_proof", of_dump=False),
     "restore.cache": _cache,
     "restore.media": _media,
+    "restore.backup": _backup,
 }
 
 

@@ -34,6 +34,7 @@ MEMORY: Mapping[ServiceKind, int] = {
     ServiceKind.EDGE: 128 * MIB,
     ServiceKind.MAIL: 128 * MIB,
     ServiceKind.LOGS: 128 * MIB,
+    ServiceKind.BACKUP: 128 * MIB,
 }
 """Least memory of a service beside its data; assumed."""
 KEPT_LOGS = 10_000_000_000

@@ -16,6 +16,7 @@ from migrate.ports import Expected, Hosts, Http, Postgresql, Redis, Shown
 from migrate.secret import Secrets
 from migrate.stack import HttpCheck, PostgresqlCheck, RedisCheck, Service, ServiceCheck, ServiceKind, Stack
 from migrate.target.authority import Authority
+from migrate.target.backups import BackupsAsked
 from migrate.target.certificates import authorities_of, names_of
 from migrate.target.hostview import bracketed
 from migrate.target.looks import Finding, mail_command, mail_finding, marks_command, marks_finding
@@ -109,7 +110,8 @@ class ServiceChecks:
     def _hosts_of(self, service: Service, check: ServiceCheck) -> list[Host]:
         """A query is asked where the data is, the first host; everything else on every host."""
         group = self.inventory.group(self._asked(service, check).group)
-        return group[:1] if check.postgresql or check.redis or check.logs else group
+        one_answers = check.postgresql or check.redis or check.logs or check.backup
+        return group[:1] if one_answers else group
 
     def _evaluate(
         self,
@@ -155,6 +157,8 @@ class ServiceChecks:
         if check.logs:
             command = marks_command(list(self.inventory.hosts))
             return self._ask_host(host, command, check, partial(marks_finding, check=check.logs))
+        if check.backup:
+            return Finding(*BackupsAsked(self.stack, self.inventory, self.hosts).verdict(check.backup))
         if check.http and service.kind is ServiceKind.EDGE:
             return self._ask_http(check.http, f"http://{_authority(host.address, service.port or 80)}", check.timeout)
         with ExitStack() as stack:

@@ -78,7 +78,8 @@ def test_a_second_run_changes_nothing_on_that_host_either(home: Home) -> None:
 
 
 def manifest_allows(home: Home) -> set[Way]:
-    """Straight from the manifest's text: open_to and writers, host by host, SSH for all, a host itself for itself."""
+    """Straight from the manifest's text: open_to and writers, host by host, SSH for all, a host itself for itself; and
+    what backups need: their repository and the databases reach each other."""
     services = yaml.safe_load(PLAZA.read_text())["services"].values()
     groups = {name: set(host.groups) for name, host in home.inventory.hosts.items()} | {OUTSIDE: set()}
     allowed = {(source, target, "tcp", 22) for source in groups for target in groups if target != OUTSIDE}
@@ -92,6 +93,11 @@ def manifest_allows(home: Home) -> set[Way]:
                 for source in groups:
                     if port and (source == target or "anyone" in to or to & groups[source]):
                         allowed.add((source, target, "tcp", port))
+    for service in (service for service in services if service["kind"] == "backup"):
+        keepers = {name for name in groups if service["group"] in groups[name]}
+        kept = {name for name in groups if "database" in groups[name]}
+        ways = {(one, other) for one in keepers for other in kept} | {(one, one) for one in keepers | kept}
+        allowed |= {(source, target, "tcp", service["port"]) for way in ways for source, target in (way, way[::-1])}
     stray = {(name, name, kind, STRAY) for name in home.inventory.hosts for kind in ("tcp", "udp")}
     return allowed | stray
 

@@ -1,12 +1,13 @@
 """What the new home is made of, part by part, in the order in which provision.yml takes them."""
 
 from migrate.target.hostview import HostView
-from migrate.target.parts import edge, logs, mail, media, postgresql, processes, redis, tls
+from migrate.target.parts import backup, edge, logs, mail, media, postgresql, processes, redis, tls
 from migrate.target.parts.part import Part
 
 PARTS: tuple[Part, ...] = (
     tls.PART,
     postgresql.PART,
+    backup.PART,
     redis.PART,
     media.PART,
     processes.PART,
