@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from migrate.datadisks import (
@@ -151,34 +151,47 @@ def test_a_mount_hides_no_files_and_no_other_disk(folder: Folder, words: str) ->
     assert acts(lay_out([SRV], [OURS], {"/srv": Folder(source="/dev/sdb", filled=True)})) == []
 
 
-words = st.sampled_from(["", "S1", "S2", "S3"])
 signatures = st.builds(
     Signature,
     st.sampled_from(["xfs", "ext4", "gpt", "swap", "linux_raid_member", "LVM2_member"]),
     st.sampled_from(["", "else", SRV.uuid, MIRROR.array_uuid]),
-    st.sampled_from(["", LABEL, "db1:cloudexit-srv"]),
+    st.sampled_from(["", "", LABEL, "db1:cloudexit-srv"]),
 )
-parts = st.sets(st.sampled_from(["/dev/sdb1", "/dev/md127"])).map(tuple)
-disks = st.lists(
-    st.builds(
-        Disk, path=st.sampled_from(["/dev/sdb", "/dev/sdc", "/dev/md127"]), serial=words, parts=parts,
-        kind=st.sampled_from(["disk", "disk", "loop", "part", "raid1"]), read_only=st.booleans(),
-        signatures=st.lists(signatures, max_size=2).map(tuple), blank=st.booleans(),
-        mounts=st.sets(st.sampled_from(["/srv", "/"]), max_size=1).map(tuple), busy=st.booleans(),
-    ),
-    max_size=4, unique_by=lambda disk: disk.path,
-)  # fmt: skip
-devices = st.sampled_from(["S1", "S2", "S3", "/dev/sdb", "/dev/sdc", "/dev/md127"])
-wishes = st.lists(
-    st.builds(
-        Wish, host=st.just("db1"), mount=st.sampled_from(["/srv", "/srv/media", "/data"]),
-        devices=st.lists(devices, min_size=1, max_size=2).map(tuple), raid=st.sampled_from(["none", "1"]),
-        filesystem=st.sampled_from(["xfs", "ext4"]), overwrite=st.lists(words, max_size=2).map(tuple),
-    ),
-    max_size=2, unique_by=lambda wish: wish.mount,
+
+
+def disk_at(path: str, kind: str, *serials: str) -> st.SearchStrategy[Disk]:
+    return st.builds(
+        Disk, path=st.just(path), kind=st.sampled_from([kind] * 5 + ["part"]), serial=st.sampled_from(serials),
+        parts=st.sampled_from([(), (), ("/dev/sdb1",), ("/dev/md127",)]), blank=st.booleans(),
+        read_only=st.sampled_from([False] * 5 + [True]), signatures=st.lists(signatures, max_size=2).map(tuple),
+        mounts=st.sampled_from([(), (), ("/srv",), ("/",)]), busy=st.booleans(),
+    )  # fmt: skip
+
+
+disks = st.tuples(
+    disk_at("/dev/sdb", "disk", "S1", "S1", ""), disk_at("/dev/sdc", "loop", "S2", "S2", "S1"),
+    disk_at("/dev/md127", "raid1", ""),
+).map(list)  # fmt: skip
+choices = st.sampled_from(
+    [
+        ("none", ("S1",), ()), ("none", ("S1",), ("S1",)), ("none", ("/dev/sdb",), ("",)), ("none", ("S2",), ("S2",)),
+        ("none", ("S1",), ("S2",)), ("1", ("S1", "S2"), ()), ("1", ("S1", "S2"), ("S1",)),
+        ("1", ("S1", "S2"), ("S1", "S2")),
+    ]
 )  # fmt: skip
 
 
+def wish_at(mount: str) -> st.SearchStrategy[Wish]:
+    return st.builds(
+        lambda choice, kind: Wish("db1", mount, choice[1], choice[0], kind, overwrite=choice[2]),
+        choices, st.sampled_from(["xfs", "ext4"]),
+    )  # fmt: skip
+
+
+wishes = st.one_of(wish_at("/srv").map(lambda wish: [wish]), st.tuples(wish_at("/srv"), wish_at("/data")).map(list))
+
+
+@settings(max_examples=1500, deadline=None)
 @given(wishes, disks)
 def test_no_disk_that_holds_anything_is_touched_unless_its_serial_number_is_told(
     wishes: list[Wish], disks: list[Disk]
@@ -191,11 +204,12 @@ def test_no_disk_that_holds_anything_is_touched_unless_its_serial_number_is_told
         for path in set(act.paths) - fresh:
             disk = known[path]
             below = [member for member in disks if path in member.parts] if disk.kind == "raid1" else [disk]
-            given_up = all(one.serial and one.serial in act.wish.overwrite for one in below)
-            assert not disk.holds or (given_up and not disk.busy and not disk.mounts and not disk.was_made_here)
+            told_all = all(one.serial and one.serial in act.wish.overwrite for one in below)
+            assert not disk.holds or (told_all and not disk.busy and not disk.mounts and not disk.was_made_here)
             assert not disk.bears(act.wish.uuid) and not disk.read_only and disk.kind != "part"
 
 
+@settings(max_examples=1500, deadline=None)
 @given(wishes, disks)
 def test_what_was_made_is_known_again(wishes: list[Wish], disks: list[Disk]) -> None:
     """The disks as they are after the acts: nothing is left to do."""
