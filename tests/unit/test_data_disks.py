@@ -195,7 +195,7 @@ wishes = st.one_of(
 )
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=800, deadline=None)
 @given(wishes, disks)
 def test_no_disk_that_holds_anything_is_touched_unless_its_serial_number_is_told(
     wishes: list[Wish], disks: list[Disk]
@@ -213,7 +213,7 @@ def test_no_disk_that_holds_anything_is_touched_unless_its_serial_number_is_told
             assert not disk.bears(act.wish.uuid) and not disk.read_only and disk.kind != "part"
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=800, deadline=None)
 @given(wishes, disks)
 def test_what_was_made_is_known_again(wishes: list[Wish], disks: list[Disk]) -> None:
     """The disks as they are after the acts: nothing is left to do."""
