@@ -18,11 +18,18 @@ QUESTIONS: Mapping[str, str] = {
     "links": "find /dev/disk -type l -printf '%p %l\\n'",
     "loops": "grep -H '' /sys/block/loop*/loop/backing_file",
     "arrays": "cat /proc/mdstat",
-    "cards": 'for c in /sys/class/net/*/device; do c=${c%/device}; echo "${c##*/}'
-    " $(cat $c/operstate || echo unknown) $(cat $c/speed || echo -1) $(cat $c/duplex || echo unknown)"
-    ' $(basename "$(readlink $c/master)")"; done',
-    "health": "command -v smartctl && for d in $(lsblk -dnro PATH,TYPE | awk '$2 == \"disk\" {print $1}');"
-    ' do timeout 5 smartctl -H $d | sed -n "s|^.*[Hh]ealth.*: *|$d |p"; done',
+    "cards": """for c in /sys/class/net/*/device; do
+        [ -e "$c" ] || continue
+        c=${c%/device}
+        echo "${c##*/} $(cat $c/operstate || echo unknown) $(cat $c/speed || echo -1)" \\
+            "$(cat $c/duplex || echo unknown) $(basename "$(readlink $c/master)")"
+    done""",
+    "health": """command -v smartctl && {
+        for d in $(lsblk -dnro PATH,TYPE | awk '$2 == "disk" {print $1}'); do
+            timeout 10 smartctl -H $d | sed -n "s|^.*[Hh]ealth.*: *|$d |p" &
+        done
+        wait
+    }""",
 }
 
 
@@ -100,8 +107,8 @@ def _arrays(lines: Iterable[str]) -> Iterator[Array]:
 
 def _cards(lines: Iterable[str]) -> Iterator[Card]:
     for line in lines:
-        name, state, mbits, duplex, *bond = line.split()
-        yield Card(name, state, max(0, int(mbits)), duplex, *bond[:1])
+        if found := re.fullmatch(r"(\S+) (\S+) (-?\d+) (\S+) ?(\S*)", line.strip()):
+            yield Card(found[1], found[2], max(0, int(found[3])), found[4], found[5])
 
 
 def judge_hardware(host: str, found: Hardware, wishes: Sequence[Wish]) -> Iterator[CheckResult]:
