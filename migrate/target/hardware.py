@@ -3,11 +3,11 @@
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 from migrate.check import CheckResult, Severity, Verdict
-from migrate.datadisks import Disk, Folder, Wish, disks_of, lay_out
+from migrate.datadisks import Disk, Folder, Signature, Wish, disks_of, lay_out
 
 COLUMNS = "PATH,TYPE,SIZE,RO,SERIAL,WWN,FSTYPE,UUID,LABEL,PTTYPE,MOUNTPOINTS"
 SLOW_MBITS = 100
@@ -15,6 +15,7 @@ QUESTIONS: Mapping[str, str] = {
     "container": "systemd-detect-virt --container",
     "machine": "systemd-detect-virt --vm",
     "blockdevices": f"lsblk --json --bytes --output {COLUMNS}",
+    "signatures": "blkid -o export",  # lsblk knows them from udev, which a container lacks
     "links": "find /dev/disk -type l -printf '%p %l\\n'",
     "loops": "grep -H '' /sys/block/loop*/loop/backing_file",
     "arrays": "cat /proc/mdstat",
@@ -91,7 +92,17 @@ def _disks(sections: Mapping[str, Sequence[str]]) -> list[Disk]:
         name, _, target = line.partition(" ")
         links.setdefault(f"/dev/{PurePosixPath(target).name}", []).append(name)
     loops = (re.fullmatch(r"/sys/block/(loop\d+)/loop/backing_file:(.*)", line) for line in sections.get("loops", []))
-    return disks_of(document, links, {f"/dev/{found[1]}": found[2] for found in loops if found})
+    disks = disks_of(document, links, {f"/dev/{found[1]}": found[2] for found in loops if found})
+    seen = dict(_signatures(sections.get("signatures", [])))
+    return [replace(d, signatures=(seen[d.path],)) if d.path in seen and not d.signatures else d for d in disks]
+
+
+def _signatures(lines: Sequence[str]) -> Iterator[tuple[str, Signature]]:
+    for block in "\n".join(lines).split("\n\n"):
+        found = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
+        kind = found.get("TYPE") or found.get("PTTYPE")
+        if kind and "DEVNAME" in found:
+            yield found["DEVNAME"], Signature(kind, found.get("UUID", ""), found.get("LABEL", ""))
 
 
 def _arrays(lines: Iterable[str]) -> Iterator[Array]:

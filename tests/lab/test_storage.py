@@ -13,7 +13,11 @@ from typing import Any
 import pytest
 import yaml
 
+from migrate.check import CheckResult
+from migrate.datadisks import wishes_of
 from migrate.ports import PlayResult
+from migrate.target.hardware import judge_hardware
+from migrate.target.hostfacts import observe
 from migrate.target.variables import provision_variables
 from tests.homes import Home, changed_tasks, home_on
 from tests.lab.conftest import Fleet
@@ -71,6 +75,13 @@ class Bench:
         variables = {f"storage_{name}": value for name, value in told["storage"].items()}
         return self.wishing(*filesystems, alone=True).role("storage", storage_in_container=True, **variables)
 
+    def preflight(self, *filesystems: Mapping[str, Any]) -> CheckResult:
+        """What preflight says of these lines."""
+        facts = observe(self.home.hosts, self.home.inventory.hosts[self.host], ["rsync"])
+        found = list(judge_hardware(self.host, facts.hardware, wishes_of(self.host, list(filesystems))))
+        assert [check.name for check in found] == ["data-disks"]  # a container has no other hardware
+        return found[0]
+
     def refusal(self, *filesystems: Mapping[str, Any]) -> str:
         result = self.lay_out(*filesystems)
         assert result.hosts[self.host].failed and result.hosts[self.host].failure.startswith(LAID_OUT), result
@@ -121,6 +132,8 @@ def test_a_wrong_serial_number_is_refused_before_anything_is_written_on_any_disk
     assert "no disk was touched; /more: there is no disk WD-NONE; there are: " in told and a.serial in told
     assert a.file.stat().st_blocks == 0
     assert bench.home.run(bench.host, "test", "-e", "/data").exit_status == 1
+    assert bench.preflight({"mount": "/data", "devices": [a.serial]}).detail == f"make xfs for /data on {a.device}"
+    assert bench.preflight({"mount": "/data", "devices": ["WD-NONE"]}).holds
 
 
 def test_a_disk_that_holds_anything_is_refused_and_keeps_every_byte(bench: Bench) -> None:
@@ -132,6 +145,7 @@ def test_a_disk_that_holds_anything_is_refused_and_keeps_every_byte(bench: Bench
     before = (b.digest(), c.digest())
     told = bench.refusal({"mount": "/data", "devices": [b.device]}, {"mount": "/more", "devices": [c.device]})
     assert f"/data: {b.device} ({b.serial}) holds something: swap" in told
+    assert "holds something: swap" in bench.preflight({"mount": "/data", "devices": [b.device]}).detail
     assert f"/more: {c.device} ({c.serial}) holds something: data of no known kind" in told
     other = bench.refusal({"mount": "/data", "devices": [b.device, c.device], "raid": 1, "overwrite": [b.serial]})
     assert f"{c.device} ({c.serial}) holds something" in other
@@ -155,6 +169,7 @@ def test_disks_are_laid_out_and_mounted_and_a_second_run_changes_nothing(bench: 
     assert "noatime" in bench.says("findmnt -nro OPTIONS /data")
     bench.says("echo kept >/data/one && echo kept >/data/uploads/two && sync")
     assert changed_tasks(bench.lay_out(*wanted(bench))) == {}
+    assert bench.preflight(*wanted(bench)).detail == "made, and known again"
     assert bench.says("cat /data/one /data/uploads/two") == "kept\nkept"
 
 

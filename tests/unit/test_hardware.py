@@ -41,6 +41,15 @@ def test_an_answer_is_read() -> None:
             "blockdevices": json.dumps(
                 {"blockdevices": [entry, {"path": "/dev/loop3", "type": "loop"}]}, indent=1
             ).split("\n"),
+            "signatures": [
+                "DEVNAME=/dev/sda",
+                "PTTYPE=mbr",
+                "",
+                "DEVNAME=/dev/loop3",
+                "LABEL=a b",
+                "UUID=u",
+                "TYPE=xfs",
+            ],
             "links": ["/dev/disk/by-id/ata-A ../../sda"],
             "loops": ["/sys/block/loop3/loop/backing_file:/tmp/a file"],
             "arrays": MDSTAT.splitlines(),
@@ -53,6 +62,7 @@ def test_an_answer_is_read() -> None:
         ("A", ("/dev/disk/by-id/ata-A",)),
         ("loop:/tmp/a file", ()),
     ]
+    assert [disk.signatures for disk in found.disks] == [(Signature("gpt"),), (Signature("xfs", "u", "a b"),)]
     assert found.arrays == (Array("md126", "raid10", 0), Array("md0", "raid1", 1), Array("md9", "inactive", 1))
     assert found.cards == (
         Card("eno1", "up", 1000, "full", "bond0"), Card("eno2", "down", 0, "unknown"), Card("ens3", "up", 0, "unknown"),
