@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from migrate.datadisks import STORAGE, storage_faults
 from migrate.documents import Document, FieldPath, read_yaml
 from migrate.errors import DocumentProblems, UsageProblem
 from migrate.figures import MOST_BYTES, parse_size
@@ -344,8 +345,9 @@ class _Reader:
             yield self._fault(
                 name, "ansible_connection", f"hosts are reached by ssh alone, not by {connection!r}", "ssh"
             )
-        for what, expected in login_faults(variables.get(USERS, []), str(variables.get("ansible_user", "root"))):
-            yield self._fault(name, USERS, what, expected)
+        of_users = login_faults(variables.get(USERS, []), str(variables.get("ansible_user", "root")))
+        yield from (self._fault(name, USERS, *fault) for fault in of_users)
+        yield from (self._fault(name, STORAGE, *fault) for fault in storage_faults(variables.get(STORAGE, [])))
         for variable in RESOURCES.keys() & variables.keys():
             if not _is_amount(variables[variable]):
                 yield self._fault(name, variable, f"no amount: {variables[variable]!r}", RESOURCES[variable])

@@ -5,10 +5,12 @@ import re
 import shlex
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from migrate.inventory import Host
 from migrate.ports import Completed, Hosts
+from migrate.target import hardware
+from migrate.target.hardware import Hardware, read_hardware
 
 FACTS_SECONDS = 30.0
 MARK = "##cloudexit "
@@ -50,12 +52,17 @@ class HostFacts:
     has_python_apt: bool
     missing_packages: tuple[str, ...]
     listeners: tuple[Listener, ...]
+    hardware: Hardware = field(default_factory=Hardware)
 
 
 def observe(hosts: Hosts, host: Host, packages: Iterable[str]) -> HostFacts:
     """Raises Unreachable or Refused as ports.Hosts does."""
     hosts.run(host, ["true"], timeout=FACTS_SECONDS)  # connects first, so that connecting does not count as clock
-    asked = {**QUESTIONS, "packages": f"dpkg-query -W -f '${{Status}} ${{Package}}\\n' {shlex.join(packages)}"}
+    asked = {
+        **QUESTIONS,
+        **hardware.QUESTIONS,
+        "packages": f"dpkg-query -W -f '${{Status}} ${{Package}}\\n' {shlex.join(packages)}",
+    }
     script = "".join(f"echo '{MARK}{name}'\n({question}) 2>/dev/null\n" for name, question in asked.items())
     sent = time.time()
     answer = hosts.run(host, ["sh", "-s"], stdin=script.encode(), timeout=FACTS_SECONDS)
@@ -80,6 +87,7 @@ def read_answer(answer: Completed, packages: Iterable[str], sent: float, receive
         has_python_apt="there" in sections.get("python", []),
         missing_packages=tuple(sorted(set(packages) - installed)),
         listeners=tuple(_listeners(sections)),
+        hardware=read_hardware(sections),
     )
 
 

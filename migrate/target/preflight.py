@@ -7,12 +7,14 @@ from dataclasses import replace
 
 from migrate.action import Outcome, StepContext
 from migrate.check import CheckResult, ChecksHeld, Severity, Verdict
+from migrate.datadisks import STORAGE, wishes_of
 from migrate.errors import CloudexitError, Refused, Unreachable
 from migrate.inventory import Host, Inventory
 from migrate.plan import Step
 from migrate.ports import Hosts
 from migrate.secret import Secrets
 from migrate.stack import Service, Stack
+from migrate.target.hardware import judge_hardware
 from migrate.target.hostfacts import HostFacts, Listener, observe
 from migrate.target.hostview import HostView, services_of
 from migrate.target.sidebyside import answers_and_faults
@@ -85,6 +87,8 @@ class Preflight:
         seconds = time.monotonic() - began
         reached = CheckResult("reachable", Verdict.PASS, f"{host.user}@{host.address}:{host.port}", "", host.name)
         judged = list(judge(self._stack, host, facts))
+        wanted = wishes_of(host.name, self._inventory.merged.get(host.name, {}).get(STORAGE))
+        judged += judge_hardware(host.name, facts.hardware, wanted)
         if facts.missing_packages and facts.is_root:
             judged.append(self._ask_mirror(host, facts))
         else:

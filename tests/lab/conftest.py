@@ -87,7 +87,7 @@ def fleet(base_image: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 def _provisioned_but_for_one(home: Home, lab: Lab) -> CloudexitError:
     def lose_it(detail: Any) -> None:
-        if "Write the ruleset" in str(detail["task"]) and lab.get(LOST).state is HostState.RUNNING:
+        if "Foresee whether the ruleset" in str(detail["task"]) and lab.get(LOST).state is HostState.RUNNING:
             lab.stop(LOST)
 
     with pytest.raises(CloudexitError) as loss:

@@ -153,3 +153,6 @@ def test_the_question_is_one_that_a_debian_answers() -> None:
     assert facts.os_id and facts.memory_free > 0 and facts.disk_free["/"] > 0
     assert abs(facts.clock_ahead) < 0.1
     assert facts.missing_packages == ("no-such-package",)
+    assert facts.hardware.disks and all(disk.path.startswith("/dev/") for disk in facts.hardware.disks)
+    cards = [card.parent.name for card in Path("/sys/class/net").glob("*/device")]
+    assert sorted(card.name for card in facts.hardware.cards) == sorted(cards)

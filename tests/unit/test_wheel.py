@@ -46,6 +46,8 @@ def test_the_playbooks_are_in_it(installed: Path, tmp_path: Path) -> None:
     assert {path.name for path in (folder / "roles").iterdir()} == {
         path.name for path in (CHECKOUT / "playbooks" / "roles").iterdir()
     }
+    travels = folder / "roles" / "storage" / "module_utils" / "cloudexit_datadisks.py"
+    assert travels.read_text() == (CHECKOUT / "migrate" / "datadisks.py").read_text()
 
 
 def test_the_command_makes_a_manifest_and_plans_it(installed: Path, tmp_path: Path) -> None:

@@ -1,10 +1,22 @@
 """What the new home is made of, part by part, in the order in which provision.yml takes them."""
 
 from migrate.target.hostview import HostView
-from migrate.target.parts import backup, edge, logs, mail, media, postgresql, processes, redis, tls
+from migrate.target.parts import (
+    backup,
+    edge,
+    logs,
+    mail,
+    media,
+    postgresql,
+    processes,
+    redis,
+    storage,
+    tls,
+)
 from migrate.target.parts.part import Part
 
 PARTS: tuple[Part, ...] = (
+    storage.PART,
     tls.PART,
     postgresql.PART,
     backup.PART,
