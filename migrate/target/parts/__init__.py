@@ -1,7 +1,7 @@
 """What the new home is made of, part by part, in the order in which provision.yml takes them."""
 
 from migrate.target.hostview import HostView
-from migrate.target.parts import edge, media, postgresql, processes, redis, tls
+from migrate.target.parts import edge, exporters, media, monitor, postgresql, processes, redis, tls
 from migrate.target.parts.part import Part
 
 PARTS: tuple[Part, ...] = (
@@ -11,6 +11,8 @@ PARTS: tuple[Part, ...] = (
     media.PART,
     processes.PART,
     edge.PART,
+    exporters.PART,
+    monitor.PART,
 )
 
 
