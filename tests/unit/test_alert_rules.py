@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from migrate.errors import UsageProblem
@@ -32,6 +32,9 @@ SECRETS = Secrets(
 )
 
 
+PLAZA_STACK = read_stack(PLAZA)
+
+
 def inventory_of(**hosts: tuple[str, tuple[str, ...]]) -> Inventory:
     return Inventory(Path("hosts.yml"), {n: Host(n, address, groups) for n, (address, groups) in hosts.items()})
 
@@ -52,7 +55,7 @@ def group_of(found: dict[str, Any], name: str) -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def stack() -> Stack:
-    return read_stack(PLAZA)
+    return PLAZA_STACK
 
 
 def test_every_check_of_plaza_has_one_alert_under_its_own_name_for_as_long_as_it_may_take(stack: Stack) -> None:
@@ -90,11 +93,12 @@ checks = st.builds(
 check_lists = st.lists(checks, min_size=1, max_size=5, unique_by=lambda check: str(check["name"]))
 
 
+@settings(max_examples=40)
 @given(st.dictionaries(names, check_lists, max_size=5))
 def test_any_manifest_has_as_many_alerts_as_checks_and_prometheus_is_told_to_look_for_each(
     generated: dict[str, list[dict[str, Any]]],
 ) -> None:
-    plaza = read_stack(PLAZA)
+    plaza = PLAZA_STACK
     web = plaza.services["web"]
     added = {
         f"x{name}": Service.model_validate({**web.model_dump(), "checks": found}) for name, found in generated.items()

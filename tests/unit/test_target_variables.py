@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from migrate.errors import UsageProblem
-from migrate.inventory import Host, Inventory, hold_against, read_inventory
+from migrate.inventory import Host, Inventory, hold_against, on_hosts_of, read_inventory
 from migrate.manifest import read_stack
 from migrate.secret import Secret, Secrets
 from migrate.stack import Stack
@@ -42,7 +42,7 @@ def stack() -> Stack:
 
 
 def told(stack: Stack, inventory: Inventory) -> tuple[dict[str, Any], dict[str, Any]]:
-    given = provision_variables(stack, inventory, SECRETS)
+    given = provision_variables(on_hosts_of(stack, inventory), inventory, SECRETS)
     return dict(given.variables["cloudexit_hosts"]), json.loads(given.secrets["hosts"].reveal())
 
 
