@@ -9,7 +9,7 @@ from migrate.stack import Service, ServiceKind
 from migrate.target import watching
 from migrate.target.firewall import Opening
 from migrate.target.hostview import HostView
-from migrate.target.parts.part import Part
+from migrate.target.parts.part import Part, encoded
 from migrate.target.parts.processes import environment_file
 
 FOLDER = "/etc/cloudexit/exporters"
@@ -34,7 +34,7 @@ def variables(view: HostView) -> dict[str, Any] | None:
     database = view.only(ServiceKind.POSTGRESQL)
     return {
         "services": list(_services(view)),
-        "files": [{"name": name, "content": text} for name, text in _files(view).items()],
+        "files": [{"name": name, "content": encoded(text)} for name, text in _files(view).items()],
         "database_port": database.port or 5432 if database and view.leads(database) else 0,
     }
 

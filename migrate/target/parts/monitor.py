@@ -10,7 +10,7 @@ from migrate.stack import Service, ServiceKind
 from migrate.target import watching
 from migrate.target.alertrules import rules
 from migrate.target.hostview import HostView, bracketed
-from migrate.target.parts.part import Part
+from migrate.target.parts.part import Part, encoded
 from migrate.target.watching import exporter_ports, url_of, watched
 
 INTERVAL = "cloudexit_watch_interval"
@@ -43,7 +43,7 @@ def secrets(view: HostView) -> dict[str, Any]:
 
 
 def _text(content: Any) -> str:
-    return str(yaml.safe_dump(content, sort_keys=False, width=1000, allow_unicode=True))
+    return encoded(yaml.safe_dump(content, sort_keys=False, width=1000, allow_unicode=True))
 
 
 def _prometheus(view: HostView, service: Service) -> dict[str, Any]:
