@@ -22,6 +22,16 @@ INTERVAL = 15
 WITHIN = 60
 """Of the check `media: healthy`, as of every check that does not say otherwise."""
 FIRES_WITHIN = WITHIN + 4 * INTERVAL
+UNSIGNED = r"""
+import socket, ssl, sys
+context = ssl._create_unverified_context()
+try:
+    with context.wrap_socket(socket.create_connection((sys.argv[1], int(sys.argv[2])), 5)) as connection:
+        connection.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+        print(connection.recv(99))
+except ssl.SSLError as problem:
+    print(problem)
+"""
 Ask = Callable[[str], Any]
 
 
@@ -70,9 +80,19 @@ def query(ask: Ask, text: str) -> list[dict[str, Any]]:
     return found
 
 
+def targets_of(ask: Ask) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = ask("/api/v1/targets")["data"]["activeTargets"]
+    return found
+
+
 def test_every_target_is_asked_and_answers(home: Home, ask: Ask) -> None:
-    until(lambda: all(t["health"] != "unknown" for t in ask("/api/v1/targets")["data"]["activeTargets"]), 60)
-    targets = ask("/api/v1/targets")["data"]["activeTargets"]
+    for group, unit in (("edge", "nginx-edge"), ("media", "nginx-media")):
+        for host in home.inventory.group(group):
+            home.says(host.name, f"systemctl start {unit}.service")
+    deadline = time.monotonic() + 6 * INTERVAL
+    while any(t["health"] != "up" for t in targets_of(ask)) and time.monotonic() < deadline:
+        time.sleep(1)
+    targets = targets_of(ask)
     assert {t["scrapeUrl"]: t["lastError"] for t in targets if t["health"] != "up"} == {}
     nodes = {t["labels"]["host"] for t in targets if t["labels"]["job"] == "node"}
     assert nodes == set(home.inventory.hosts)
@@ -88,9 +108,11 @@ def test_every_check_of_the_manifest_has_its_alert_in_the_running_prometheus(hom
 
 def test_nobody_without_a_certificate_of_the_home_reads_a_host_s_figures(home: Home, monitor: Host) -> None:
     """From the one host whose packets arrive."""
-    script = f"openssl s_client -connect {home.inventory.lead('cache').address}:%d </dev/null 2>&1 | grep -c 'alert'"
+    cache = home.inventory.lead("cache").address
     for port in (9100, 9121, 9187):
-        assert home.says(monitor.name, f"(sleep 1) | {script % port} || true") != "0", port
+        assert "CERTIFICATE_REQUIRED" in home.says(monitor.name, f"python3 -c '{UNSIGNED}' {cache} {port}").upper(), (
+            port
+        )
 
 
 def test_an_outage_raises_its_own_alert_within_a_bound_no_other_and_clears(home: Home, ask: Ask) -> None:
@@ -103,7 +125,6 @@ def test_an_outage_raises_its_own_alert_within_a_bound_no_other_and_clears(home:
     home.says(media, "systemctl stop nginx-media.service")
     try:
         until(lambda: alert in delivered(ask), FIRES_WITHIN)
-        # The counters of that nginx are gone with it; whoever is waiting longer is not to see it as news.
         assert delivered(ask) - before == {alert}
     finally:
         home.says(media, "systemctl start nginx-media.service")
