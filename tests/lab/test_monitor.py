@@ -118,9 +118,12 @@ def test_nobody_without_a_certificate_of_the_home_reads_a_host_s_figures(home: H
 def test_an_outage_raises_its_own_alert_within_a_bound_no_other_and_clears(home: Home, ask: Ask) -> None:
     media = home.inventory.lead("media").name
     alert = ("media: healthy", media)
+    checks = [f"{name}: {check.name}" for name, service in home.stack.services.items() for check in service.checks]
+    names = "|".join(["host: down", *checks])
     home.says(media, "systemctl start nginx-media.service")
     until(lambda: [found["value"][1] for found in query(ask, PASSED)] == ["1"], 4 * INTERVAL)
     until(lambda: alert not in delivered(ask), 6 * INTERVAL)
+    until(lambda: not query(ask, f'ALERTS{{alertstate="pending",alertname=~"{names}"}}'), WITHIN + 4 * INTERVAL)
     before = delivered(ask)
     home.says(media, "systemctl stop nginx-media.service")
     try:

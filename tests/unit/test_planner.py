@@ -103,7 +103,8 @@ def test_a_plan_survives_being_kept_and_read() -> None:
 
 
 def test_example_inventory_fits_the_example_stack() -> None:
-    from migrate.inventory import hold_against
+    from migrate.inventory import hold_against, on_hosts_of
 
     folder = Path(__file__).parents[2] / "inventories" / "example"
-    hold_against(plaza(), read_inventory(folder))
+    inventory = read_inventory(folder)
+    hold_against(on_hosts_of(plaza(), inventory), inventory)
