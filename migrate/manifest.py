@@ -85,6 +85,9 @@ def _references(stack: Stack) -> Iterator[Reference]:
         yield ("media", name, "bucket"), "bucket", media.bucket
     for name, release in stack.releases.items():
         yield ("releases", name, "artifact", "bucket"), "bucket", release.artifact.bucket
+    for key, secret in (("webhook", stack.alerts.webhook), ("heartbeat", stack.alerts.heartbeat)):
+        if secret:
+            yield ("alerts", key), "secret", secret
     for name, vendor in stack.vendors.items():
         for key, kind in (("services", "service"), ("journeys", "journey")):
             for index, target in enumerate(getattr(vendor, key)):

@@ -310,6 +310,22 @@ class Journey(Part):
     """Bound on the whole journey."""
 
 
+class Alerts(Part):
+    """Where the monitor sends what it finds. Without it alerts stand on the monitor's page only."""
+
+    email: str | None = Field(default=None, pattern=r"^[^@\s]+@[^@\s]+$")
+    """Address that pages and tickets are mailed to."""
+    sender: str | None = Field(default=None, pattern=r"^[^@\s]+@[^@\s]+$")
+    """Address that they come from; empty: `alerts@` the domain of `email`."""
+    smarthost: str | None = Field(default=None, pattern=r"^[^:\s]+:\d+$")
+    """`host:port` of the server that takes the mail; empty: the home's own service of kind `mail`."""
+    webhook: Name | None = None
+    """Name of the secret that is the web address to which Alertmanager posts them."""
+    heartbeat: Name | None = None
+    """Name of the secret that is a web address outside the home, posted to every minute: when it falls silent, the
+    monitor itself is gone."""
+
+
 class Vendor(Part):
     """Somebody else whose no would stop a part of the app."""
 
@@ -384,6 +400,8 @@ class Stack(Part):
     """Services by name."""
     journeys: dict[Name, Journey] = Field(default_factory=dict)
     """Users' ways through the app, walked when everything runs."""
+    alerts: Alerts = Alerts()
+    """Where the monitor sends what it finds."""
     vendors: dict[Name, Vendor] = Field(default_factory=dict)
     """Vendors by name; `cloudexit assess --without NAME` shows what stops without them."""
     answers: dict[str, Answer] = Field(default_factory=dict)

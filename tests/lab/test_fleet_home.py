@@ -19,6 +19,8 @@ from tests.lab.conftest import LOST, Fleet
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(400)]
 OUTSIDE = "outside"
 STRAY = 9999
+EXPORTERS = {"edge": (9113,), "media": (9114,), "cache": (9121,), "database": (9187, 9188)}
+"""Ports that show the monitor figures, beside the 9100 of every host."""
 UNITS = {"edge": "nginx-edge", "media": "nginx-media", "app": "plaza-web", "worker": "plaza-worker"}
 ECHO = f"""
 import socket, threading
@@ -98,6 +100,12 @@ def manifest_allows(home: Home) -> set[Way]:
         kept = {name for name in groups if "database" in groups[name]}
         ways = {(one, other) for one in keepers for other in kept} | {(one, one) for one in keepers | kept}
         allowed |= {(source, target, "tcp", service["port"]) for way in ways for source, target in (way, way[::-1])}
+    for target, of_target in groups.items():
+        asked = {s["port"] for s in services if s["group"] in of_target and any("http" in c for c in s["checks"])}
+        shown = {9100, *(port for group in of_target & EXPORTERS.keys() for port in EXPORTERS[group])}
+        for source in (name for name in groups if target != OUTSIDE):
+            if "monitor" in groups[source] or source == target:
+                allowed |= {(source, target, "tcp", port) for port in asked | shown}
     stray = {(name, name, kind, STRAY) for name in home.inventory.hosts for kind in ("tcp", "udp")}
     return allowed | stray
 

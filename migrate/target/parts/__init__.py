@@ -4,9 +4,11 @@ from migrate.target.hostview import HostView
 from migrate.target.parts import (
     backup,
     edge,
+    exporters,
     logs,
     mail,
     media,
+    monitor,
     postgresql,
     processes,
     redis,
@@ -26,6 +28,8 @@ PARTS: tuple[Part, ...] = (
     edge.PART,
     mail.PART,
     logs.PART,
+    exporters.PART,
+    monitor.PART,
 )
 
 

@@ -1,0 +1,152 @@
+"""Prometheus rules: one alert for each check of the manifest, and those for what no check sees. Pure, no I/O."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from migrate.inventory import Host, Inventory
+from migrate.stack import ServiceKind, Stack
+from migrate.target.watching import PAGE, TICKET, Watched, watched
+
+PASSED = "cloudexit:check_passed"
+"""1 where a check passed, 0 where it did not or nobody could look."""
+BACKUP_METRIC = "cloudexit_backup_newest_timestamp_seconds"
+"""Time of the newest restorable moment, written by the backup service for the node exporter's textfile collector."""
+Rule = dict[str, Any]
+
+
+def rules(stack: Stack, inventory: Inventory, monitor: Host) -> dict[str, Any]:
+    """The rules file."""
+    checks = watched(stack, inventory)
+    groups = {
+        "verdicts": [_verdict(one, host) for one in checks for host in one.hosts],
+        "checks": [_alert_of(one) for one in checks],
+        "hosts": _hosts(),
+        "data": [*_data(), *_backup(stack)],
+        "monitor": _monitor(monitor),
+    }
+    return {"groups": [{"name": name, "rules": found} for name, found in groups.items()]}
+
+
+def _verdict(one: Watched, host: Host) -> Rule:
+    labels = {"service": one.service, "check": one.check.name, "host": host.name, "severity": one.severity}
+    return {"record": PASSED, "expr": expression(one, host), "labels": labels}
+
+
+def expression(one: Watched, host: Host) -> str:
+    """1 or 0, and 0 where no figure came: a check that could not be asked has not passed."""
+    check = one.check
+    if check.http or check.postgresql:
+        metric = "probe_success" if check.http else '{__name__=~"cloudexit_check_.+_passed"}'
+        labels = _labels(service=one.service, check=check.name, host=host.name)
+        return f"max({_with(metric, labels)}) or vector(0)"
+    if check.unit:
+        labels = _labels(host=host.name, name=one.asked.unit, state="active")
+        return f"max(node_systemd_unit_state{{{labels}}}) or vector(0)"
+    assert check.redis
+    up = f"max(redis_up{{{_labels(host=host.name)}}})"
+    if check.redis.list is None:
+        return f"{up} or vector(0)"
+    # A list that is empty is no key at all, and has no figure.
+    length = f"max(redis_key_size{{{_labels(host=host.name, key=check.redis.list)}}})"
+    return f"({up} * ({length} <= bool {check.redis.at_most} or vector(1))) or vector(0)"
+
+
+def _labels(**labels: str) -> str:
+    return ",".join(f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in labels.items())
+
+
+def _with(metric: str, labels: str) -> str:
+    return f"{metric[:-1]},{labels}}}" if metric.endswith("}") else f"{metric}{{{labels}}}"
+
+
+def _alert_of(one: Watched) -> Rule:
+    labels = _labels(service=one.service, check=one.check.name)
+    return {
+        "alert": one.name,
+        "expr": f"{PASSED}{{{labels}}} == 0",
+        "for": f"{round(one.check.within * 1000)}ms",
+        "labels": {"severity": one.severity},
+        "annotations": {
+            "summary": f"{one.name} does not pass on {{{{ $labels.host }}}}",
+            "look": f"journalctl -u {one.asked.unit} -n 50",
+        },
+    }
+
+
+def _rule(alert: str, expr: str, wait: str, severity: str, summary: str, **labels: str) -> Rule:
+    return {
+        "alert": alert, "expr": expr, "for": wait, "labels": {"severity": severity, **labels},
+        "annotations": {"summary": summary},
+    }  # fmt: skip
+
+
+REAL = 'fstype!~"tmpfs|ramfs|squashfs|devtmpfs|fuse.*",mountpoint!~"/run.*|/proc.*|/sys.*|/dev.*"'
+ON = "on {{ $labels.host }}"
+
+
+def _hosts() -> list[Rule]:
+    free = f"node_filesystem_avail_bytes{{{REAL}}}"
+    share = f"{free} / node_filesystem_size_bytes{{{REAL}}}"
+    return [
+        _rule("host: down", 'up{job="node"} == 0', "30s", PAGE, "{{ $labels.host }} does not answer the monitor"),
+        _rule("host: disk full soon", f"({share} < 0.25) and predict_linear({free}[6h], 86400) < 0", "30m", TICKET,
+              f"{{{{ $labels.mountpoint }}}} {ON} is full within a day, as it grows now"),
+        _rule("host: disk nearly full", f"{share} < 0.05", "5m", PAGE,
+              f"{{{{ $labels.mountpoint }}}} {ON} has less than 5% left"),
+        _rule("host: inodes nearly gone",
+              f"node_filesystem_files_free{{{REAL}}} / (node_filesystem_files{{{REAL}}} > 0) < 0.05", "5m", PAGE,
+              f"{{{{ $labels.mountpoint }}}} {ON} can hold hardly one more file"),
+        _rule("host: filesystem read only", f"node_filesystem_readonly{{{REAL}}} == 1", "5m", PAGE,
+              f"{{{{ $labels.mountpoint }}}} {ON} takes no writes"),
+        _rule("host: memory short", "node_memory_MemAvailable_bytes / node_memory_MemTotal_bytes < 0.05", "10m", TICKET,
+              f"less than 5% of the memory is left {ON}"),
+        _rule("host: clock off", "abs(time() - node_time_seconds) > 60", "5m", TICKET,
+              f"the clock {ON} is more than a minute from the monitor's"),
+        _rule("host: unit failed", 'node_systemd_unit_state{state="failed"} == 1', "2m", TICKET,
+              f"{{{{ $labels.name }}}} {ON} has failed"),
+        _rule("host: certificate expires", 'probe_ssl_earliest_cert_expiry{job="certificates"} - time() < 14 * 86400',
+              "1h", TICKET, f"the certificate {ON} ends within 14 days: provision again"),
+        _rule("host: certificate refused", 'probe_success{job="certificates"} == 0 and on (host) up{job="node"} == 1',
+              "10m", TICKET, f"no TLS connection by the home's own authority {ON}"),
+    ]  # fmt: skip
+
+
+def _data() -> list[Rule]:
+    return [
+        _rule("database: replica behind", "cloudexit_replication_lag_seconds > 60", "5m", PAGE,
+              f"the replica {ON} is more than a minute behind"),
+        _rule("database: connections nearly gone",
+              "sum by (host) (pg_stat_activity_count) / max by (host) (pg_settings_max_connections) > 0.9", "5m", PAGE,
+              f"nine of ten connections {ON} are taken"),
+        _rule("cache: memory nearly gone", "redis_memory_used_bytes / (redis_memory_max_bytes > 0) > 0.9", "5m", PAGE,
+              f"nine tenths of Redis's memory {ON} are taken"),
+        _rule("cache: snapshot failed", "redis_rdb_last_bgsave_status == 0", "5m", TICKET,
+              f"Redis {ON} cannot write its snapshot"),
+    ]  # fmt: skip
+
+
+def _backup(stack: Stack) -> Iterator[Rule]:
+    if any(service.kind is ServiceKind.BACKUP for service in stack.services.values()):
+        newest = f"max({BACKUP_METRIC})"
+        yield _rule("backup: too old", f"(time() - {newest} > 26 * 3600) or absent({BACKUP_METRIC})", "30m", PAGE,
+                    "nothing newer than 26 hours can be restored")  # fmt: skip
+
+
+def _monitor(monitor: Host) -> list[Rule]:
+    here = {"host": monitor.name}
+    unseen = 'up{job!="node"} == 0 and on (host) (up{job="node"} == 1)'
+    return [
+        _rule("monitor: blind", unseen, "2m", TICKET, f"the exporter {{{{ $labels.job }}}} {ON} does not answer"),
+        _rule("monitor: database unseen", "pg_up == 0", "2m", TICKET, f"PostgreSQL {ON} lets the exporter not in"),
+        _rule("monitor: settings refused", "prometheus_config_last_reload_successful == 0", "5m", TICKET,
+              "Prometheus runs with old settings: it refused the new ones", **here),
+        _rule("monitor: a rule fails", "increase(prometheus_rule_evaluation_failures_total[5m]) > 0", "5m", TICKET,
+              "a rule cannot be reckoned: its alert is silent", **here),
+        _rule("monitor: alerts do not leave",
+              "increase(alertmanager_notifications_failed_total[5m]) > 0 "
+              "or prometheus_notifications_alertmanagers_discovered < 1",
+              "5m", PAGE, "alerts cannot be delivered", **here),
+        # Always fires: whoever gets it every minute knows that the monitor lives.
+        _rule("monitor: alive", "vector(1)", "0s", "none", "the monitor is alive", **here),
+    ]  # fmt: skip
