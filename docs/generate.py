@@ -37,6 +37,7 @@ PARTS = (
     ("HttpCheck", "http", "Of a check."),
     ("PostgresqlCheck", "postgresql", "Of a check."),
     ("RedisCheck", "redis", "Of a check."),
+    ("ReplicationCheck", "replication", "Of a check."),
     ("Journey", "journeys", "Name -> these fields."),
     ("Vendor", "vendors", "Name -> these fields."),
     ("Rehearsal", "rehearsal", ""),

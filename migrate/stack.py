@@ -126,6 +126,9 @@ class Release(Part):
     """System user that the app runs as; created on the new hosts."""
 
 
+CHECK_KINDS = ("http", "postgresql", "redis", "replication", "unit")
+
+
 class HttpCheck(Part):
     """An HTTP GET that must answer as expected."""
 
@@ -157,8 +160,15 @@ class RedisCheck(Part):
     """Longest allowed length of that list."""
 
 
+class ReplicationCheck(Part):
+    """Every other host of the database's group follows the one that leads it. Passes where the group has one host."""
+
+    at_most: Seconds = 30.0
+    """Longest allowed time that a replica is behind."""
+
+
 class ServiceCheck(Part):
-    """A read-only assertion about a service. Exactly one of `http`, `postgresql`, `redis`, `unit`."""
+    """A read-only assertion about a service. Exactly one of `http`, `postgresql`, `redis`, `replication`, `unit`."""
 
     name: Name
     """Name in reports."""
@@ -168,6 +178,8 @@ class ServiceCheck(Part):
     """SQL, over the service's own port."""
     redis: RedisCheck | None = None
     """Redis, over the service's own port."""
+    replication: ReplicationCheck | None = None
+    """Kind `postgresql`: the replicas keep up."""
     unit: Literal["active"] | None = None
     """The systemd unit's state, on every host of its group."""
     timeout: Seconds = 5.0
@@ -181,9 +193,9 @@ class ServiceCheck(Part):
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
-        kinds = [kind for kind in ("http", "postgresql", "redis", "unit") if getattr(self, kind) is not None]
+        kinds = [kind for kind in CHECK_KINDS if getattr(self, kind) is not None]
         if len(kinds) != 1:
-            raise ValueError(f"exactly one of http, postgresql, redis, unit must be given, not {len(kinds)}")
+            raise ValueError(f"exactly one of {', '.join(CHECK_KINDS)} must be given, not {len(kinds)}")
         return self
 
 
@@ -222,6 +234,9 @@ class Service(Part):
     """Kind `media`: port on which the app writes new objects (WebDAV); open to `writers`."""
     writers: tuple[str, ...] = ()
     """Kind `media`: groups that may write."""
+    pool_port: Port | None = None
+    """Kind `postgresql`: port of a connection pool (pgbouncer) on 127.0.0.1 of each host of `open_to`. An app that
+    connects there finds the database wherever a fail-over has put it."""
     release: str | None = None
     """Kind `process`: name of a release of `releases`."""
     command: str | None = None
@@ -243,6 +258,8 @@ class Service(Part):
             raise ValueError("a service of kind media needs `port` and `write_port`")
         if self.kind is ServiceKind.EDGE and not (self.port and self.upstream):
             raise ValueError("a service of kind edge needs `port` and `upstream`")
+        if any(check.replication for check in self.checks) and self.kind is not ServiceKind.POSTGRESQL:
+            raise ValueError("only a service of kind postgresql has a `replication` check")
         if any(check.http for check in self.checks) and not self.port:
             raise ValueError("an http check needs the service's `port`")
         return self

@@ -46,9 +46,9 @@ def command_line(words: Sequence[str] = ()) -> typer.Typer:
     if words and words[0] in COPYING:
         export.register(app)
         return app
-    from migrate.cli import assess, initial, lab, phases, plan, rehearse, runs, secrets
+    from migrate.cli import assess, failover, initial, lab, phases, plan, rehearse, runs, secrets
 
-    for commands in (initial, assess, plan, runs, phases, export, rehearse, secrets):
+    for commands in (initial, assess, plan, runs, phases, export, rehearse, failover, secrets):
         commands.register(app)
     app.add_typer(lab.app, name="lab")
     return app

@@ -12,7 +12,17 @@ from migrate.errors import Interrupted, OutsideProblem
 from migrate.inventory import Host, Inventory
 from migrate.ports import Hosts, Http, Postgresql, Redis
 from migrate.secret import Secrets
-from migrate.stack import HttpCheck, PostgresqlCheck, RedisCheck, Service, ServiceCheck, ServiceKind, Stack
+from migrate.stack import (
+    HttpCheck,
+    PostgresqlCheck,
+    RedisCheck,
+    ReplicationCheck,
+    Service,
+    ServiceCheck,
+    ServiceKind,
+    Stack,
+)
+from migrate.target.replicas import judge_replication, look_at_group
 
 Proves = Literal["basic", "drained"]
 POLL_SECONDS = 0.3
@@ -92,7 +102,7 @@ class ServiceChecks:
     def _hosts_of(self, service: Service, check: ServiceCheck) -> list[Host]:
         """A query is asked where the data is, the first host; everything else on every host."""
         group = self.inventory.group(self._asked(service, check).group)
-        return group[:1] if check.postgresql or check.redis else group
+        return group[:1] if check.postgresql or check.redis or check.replication else group
 
     def _evaluate(
         self, service: str, check: ServiceCheck, host: Host, patient: bool, cancelled: Callable[[], bool]
@@ -126,6 +136,8 @@ class ServiceChecks:
             return self._ask_unit(service, check, host)
         if check.http and service.kind is ServiceKind.EDGE:
             return self._ask_http(check.http, f"http://{_authority(host.address, service.port or 80)}", check.timeout)
+        if check.replication:
+            return self._ask_replicas(service, check.replication)
         with ExitStack() as stack:
             try:
                 port = stack.enter_context(self.hosts.tunnel(host, _port(self._asked(service, check))))
@@ -169,6 +181,16 @@ class ServiceChecks:
             answer = repr(rows[0][0]) if rows and rows[0] else "no row"
             return Finding(Verdict.FAIL, f"{check.query}: {answer}, not true")
         return Finding(Verdict.PASS, f"{check.query}: true")
+
+    def _ask_replicas(self, service: Service, check: ReplicationCheck) -> Finding:
+        lead, *others = self.inventory.group(service.group)
+        if not others:
+            return Finding(Verdict.PASS, "the group has one host")
+        try:
+            state = look_at_group(self.hosts, [lead, *others], _port(service))
+        except OutsideProblem as problem:
+            return Finding(Verdict.UNKNOWN, _first_line(problem))
+        return Finding(*judge_replication(state, lead.name, [host.name for host in others], check.at_most))
 
     def _ask_redis(self, check: RedisCheck, port: int, timeout: float) -> Finding:
         password = self.secrets[self.stack.caches[check.cache].password]

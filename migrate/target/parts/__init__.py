@@ -1,12 +1,13 @@
 """What the new home is made of, part by part, in the order in which provision.yml takes them."""
 
 from migrate.target.hostview import HostView
-from migrate.target.parts import edge, media, postgresql, processes, redis, tls
+from migrate.target.parts import edge, media, pooler, postgresql, processes, redis, tls
 from migrate.target.parts.part import Part
 
 PARTS: tuple[Part, ...] = (
     tls.PART,
     postgresql.PART,
+    pooler.PART,
     redis.PART,
     media.PART,
     processes.PART,
