@@ -1,8 +1,10 @@
 """The home's own certificate authority: who is a host of this home, proved to the other hosts.
 
-Everything follows from one secret, so that nothing is to be kept beside it: keys are derived from it (HKDF), and
-Ed25519 signs the same text the same way each time. The same secret and the same host give the same certificate, byte
+Everything follows from one secret, so that nothing is to be kept beside it: keys are derived from it (HKDF), and the
+same text is signed the same way each time (RFC 6979). The same secret and the same host give the same certificate, byte
 for byte, on whichever machine they are made.
+
+ECDSA on P-256, and not Ed25519: libpq cannot bind a sign-in by password to a channel whose certificate has no digest.
 """
 
 import ipaddress
@@ -12,10 +14,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from migrate.errors import UsageProblem
@@ -23,6 +25,7 @@ from migrate.inventory import Host
 from migrate.secret import Secret
 
 SECRET_NAME = "cloudexit_authority"
+P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 FORM = re.compile(r"(\d{4}-\d{2}-\d{2}):([\w-]{32,})")
 AUTHORITY_LIFE = timedelta(days=3652)
 HOST_LIFE = timedelta(days=1826)
@@ -71,7 +74,7 @@ class Authority:
                 x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]),
                 critical=False,
             )
-            .sign(self._key, None)
+            .sign(self._key, SHA256(), ecdsa_deterministic=True)
         )
         pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
         return Identity(self.certificate, certificate.public_bytes(Encoding.PEM).decode(), Secret(pem))
@@ -85,12 +88,13 @@ class Authority:
             self._builder(self._name, self._key, AUTHORITY_LIFE)
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
             .add_extension(usage, critical=True)
-            .sign(self._key, None)
+            .sign(self._key, SHA256(), ecdsa_deterministic=True)
         )
 
-    def _builder(self, subject: x509.Name, key: Ed25519PrivateKey, life: timedelta) -> x509.CertificateBuilder:
+    def _builder(self, subject: x509.Name, key: ec.EllipticCurvePrivateKey, life: timedelta) -> x509.CertificateBuilder:
         public = key.public_key()
-        serial = int.from_bytes(self._bytes(f"serial {public.public_bytes_raw().hex()}", 16)) >> 1
+        point = public.public_bytes(Encoding.X962, PublicFormat.CompressedPoint)
+        serial = int.from_bytes(self._bytes(f"serial {point.hex()}", 16)) >> 1
         return (
             x509.CertificateBuilder()
             .subject_name(subject)
@@ -105,8 +109,9 @@ class Authority:
             )
         )  # fmt: skip
 
-    def _derived(self, purpose: str) -> Ed25519PrivateKey:
-        return Ed25519PrivateKey.from_private_bytes(self._bytes(purpose, 32))
+    def _derived(self, purpose: str) -> ec.EllipticCurvePrivateKey:
+        """Of 384 bits, so that what is left over by the order of the curve gives nothing away (FIPS 186-5, A.2.1)."""
+        return ec.derive_private_key(int.from_bytes(self._bytes(purpose, 48)) % (P256_ORDER - 1) + 1, ec.SECP256R1())
 
     def _bytes(self, purpose: str, length: int) -> bytes:
         return HKDF(SHA256(), length, salt=None, info=f"cloudexit {purpose}".encode()).derive(self._seed)
