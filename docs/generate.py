@@ -46,6 +46,7 @@ PARTS = (
     ("Mail", "mail", "Of a service of kind `mail`."),
     ("Relay", "mail.relay", ""),
     ("BackupCheck", "backup", "Of a check."),
+    ("ReplicationCheck", "replication", "Of a check."),
     ("Journey", "journeys", "Name -> these fields."),
     ("Vendor", "vendors", "Name -> these fields."),
     ("Rehearsal", "rehearsal", ""),

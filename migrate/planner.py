@@ -50,6 +50,36 @@ def make_plan(
     return Plan(stack.digest, inventory.digest, estimates)
 
 
+def failover_plan(stack: Stack, inventory: Inventory, service: str, *, check: bool = True) -> Plan:
+    """The steps after which the inventory's lead of a database's group leads it, whoever did before."""
+    lead = inventory.lead(stack.services[service].group).name
+    steps = [
+        Step("failover.stand-down", Phase.CUTOVER, "failover.stand-down", f"nobody but {lead} takes writes",
+             Effect.REVERSIBLE, subject=service),
+        Step("failover.promote", Phase.CUTOVER, "failover.promote", f"{lead} leads {service}",
+             Effect.IRREVERSIBLE, ("failover.stand-down",), lead),
+        Step("failover.pools", Phase.CUTOVER, "failover.pools", f"the app's connections lead to {lead}",
+             Effect.REVERSIBLE, ("failover.promote",), lead),
+        Step("failover.lead", Phase.CUTOVER, "failover.lead", "leads.yml says so",
+             Effect.REVERSIBLE, ("failover.promote",), lead),
+        Step("failover.provision", Phase.PROVISION, "failover.provision", "every host that answers is told",
+             Effect.REVERSIBLE, ("failover.pools", "failover.lead")),
+    ]  # fmt: skip
+    if check:
+        steps.append(
+            Step("prove.checks", Phase.PROVE, "prove.checks", "every check of every service", Effect.READ,
+                 ("failover.provision",))
+        )  # fmt: skip
+    return Plan(stack.digest, inventory.digest, tuple(steps))
+
+
+def rejoin_plan(stack: Stack, inventory: Inventory, service: str, host: str) -> Plan:
+    """The step after which a host of a database's group follows the one that leads it."""
+    step = Step("failover.rejoin", Phase.RESTORE, "failover.rejoin", f"{host} follows in {service} again",
+                Effect.IRREVERSIBLE, subject=host)  # fmt: skip
+    return Plan(stack.digest, inventory.digest, (step,))
+
+
 def _lab_steps(old_home: bool) -> Iterator[Step]:
     yield Step("lab.hosts", Phase.LAB, "lab.hosts", "the new home's disposable hosts boot", Effect.REVERSIBLE)
     if old_home:

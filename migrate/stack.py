@@ -107,6 +107,9 @@ class Release(Part):
     """System user that the app runs as; created on the new hosts."""
 
 
+CHECK_KINDS = ("http", "postgresql", "redis", "replication", "replication", "unit")
+
+
 class HttpCheck(Part):
     """An HTTP GET that must answer as expected."""
 
@@ -143,6 +146,13 @@ class CertificateCheck(Part):
 
     days_left: float = Field(default=20, ge=0)
     """It fails where less is left. Renewal begins when a third of a certificate's life is left: 30 days of 90."""
+
+
+class ReplicationCheck(Part):
+    """Every other host of the database's group follows the one that leads it. Passes where the group has one host."""
+
+    at_most: Seconds = 30.0
+    """Longest allowed time that a replica is behind."""
 
 
 class BackupCheck(Part):
@@ -182,6 +192,8 @@ class ServiceCheck(Part):
     """Kind `logs`: how new the newest line of each host of the home is."""
     backup: BackupCheck | None = None
     """Kind `backup`: what the repository holds, asked on its host and on the host that takes writes."""
+    replication: ReplicationCheck | None = None
+    """Kind `postgresql`: the replicas keep up."""
     unit: Literal["active"] | None = None
     """The systemd unit's state, on every host of its group."""
     certificate: CertificateCheck | None = None
@@ -246,6 +258,9 @@ class Service(Part):
     """Kind `media`: port on which the app writes new objects (WebDAV); open to `writers`."""
     writers: tuple[str, ...] = ()
     """Kind `media`: groups that may write."""
+    pool_port: Port | None = None
+    """Kind `postgresql`: port of a connection pool (pgbouncer) on 127.0.0.1 of each host of `open_to`. An app that
+    connects there finds the database wherever a fail-over has put it."""
     release: str | None = None
     """Kind `process`: name of a release of `releases`."""
     command: str | None = None
@@ -291,6 +306,8 @@ class Service(Part):
                 raise ValueError(f"a check by `{named}` is for services of kind {kind.value}")
         if self.kind is not ServiceKind.BACKUP and any(check.backup for check in self.checks):
             raise ValueError("a backup check is for a service of kind backup")
+        if self.kind is not ServiceKind.POSTGRESQL and any(check.replication for check in self.checks):
+            raise ValueError("a replication check is for a service of kind postgresql")
         if any(check.http for check in self.checks) and not self.port:
             raise ValueError("an http check needs the service's `port`")
         return self

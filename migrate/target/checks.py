@@ -14,13 +14,23 @@ from migrate.errors import Interrupted, OutsideProblem
 from migrate.inventory import Host, Inventory
 from migrate.ports import Expected, Hosts, Http, Postgresql, Redis, Shown
 from migrate.secret import Secrets
-from migrate.stack import HttpCheck, PostgresqlCheck, RedisCheck, Service, ServiceCheck, ServiceKind, Stack
+from migrate.stack import (
+    HttpCheck,
+    PostgresqlCheck,
+    RedisCheck,
+    ReplicationCheck,
+    Service,
+    ServiceCheck,
+    ServiceKind,
+    Stack,
+)
 from migrate.target.authority import Authority
 from migrate.target.backups import BackupsAsked
 from migrate.target.certificates import authorities_of, names_of
 from migrate.target.hostview import bracketed
 from migrate.target.looks import Finding, mail_command, mail_finding, marks_command, marks_finding
 from migrate.target.ownsecrets import AUTHORITY
+from migrate.target.replicas import judge_replication, look_at_group
 
 Proves = Literal["basic", "drained"]
 POLL_SECONDS = 0.3
@@ -110,7 +120,7 @@ class ServiceChecks:
     def _hosts_of(self, service: Service, check: ServiceCheck) -> list[Host]:
         """A query is asked where the data is, the first host; everything else on every host."""
         group = self.inventory.group(self._asked(service, check).group)
-        one_answers = check.postgresql or check.redis or check.logs or check.backup
+        one_answers = check.postgresql or check.redis or check.logs or check.backup or check.replication
         return group[:1] if one_answers else group
 
     def _evaluate(
@@ -161,6 +171,8 @@ class ServiceChecks:
             return Finding(*BackupsAsked(self.stack, self.inventory, self.hosts).verdict(check.backup))
         if check.http and service.kind is ServiceKind.EDGE:
             return self._ask_http(check.http, f"http://{_authority(host.address, service.port or 80)}", check.timeout)
+        if check.replication:
+            return self._ask_replicas(service, check.replication)
         with ExitStack() as stack:
             try:
                 port = stack.enter_context(self.hosts.tunnel(host, _port(self._asked(service, check))))
@@ -236,6 +248,16 @@ class ServiceChecks:
             answer = repr(rows[0][0]) if rows and rows[0] else "no row"
             return Finding(Verdict.FAIL, f"{check.query}: {answer}, not true")
         return Finding(Verdict.PASS, f"{check.query}: true")
+
+    def _ask_replicas(self, service: Service, check: ReplicationCheck) -> Finding:
+        lead, *others = self.inventory.group(service.group)
+        if not others:
+            return Finding(Verdict.PASS, "the group has one host")
+        try:
+            state = look_at_group(self.hosts, [lead, *others], _port(service))
+        except OutsideProblem as problem:
+            return Finding(Verdict.UNKNOWN, _first_line(problem))
+        return Finding(*judge_replication(state, lead.name, [host.name for host in others], check.at_most))
 
     def _ask_redis(self, check: RedisCheck, port: int, timeout: float) -> Finding:
         password = self.secrets[self.stack.caches[check.cache].password]

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from migrate.action import Outcome, StepContext
@@ -65,10 +65,24 @@ def _named(marks_of_secrets: str) -> dict[str, str]:
     return dict(part.split("=", 1) for part in marks_of_secrets.split(",") if "=" in part)
 
 
+@dataclass(frozen=True)
+class Narrowed:
+    """A run of the playbooks on some hosts only, and with something more that they are told."""
+
+    hosts: tuple[str, ...]
+    variables: Mapping[str, Any] = field(default_factory=dict)
+
+
 class _Provisioning:
     def __init__(
-        self, hosts: Hosts, playbooks: Playbooks, stack: Stack, inventory: Inventory, secrets: Secrets
-    ) -> None:
+        self, hosts: Hosts, playbooks: Playbooks, stack: Stack, inventory: Inventory, secrets: Secrets,
+        narrowed: Narrowed | None = None,
+    ) -> None:  # fmt: skip
+        self.narrowed = narrowed or Narrowed(tuple(inventory.hosts))
+        """What the others are told of these hosts is the same as ever: only the run is narrower."""
+        self.reached = replace(
+            inventory, hosts={name: host for name, host in inventory.hosts.items() if name in self.narrowed.hosts}
+        )
         self.hosts = hosts
         self.playbooks = playbooks
         self.stack = stack
@@ -83,9 +97,13 @@ class _Provisioning:
         result = self.playbooks.run(
             playbooks_folder() / "provision.yml",
             self.inventory,
-            variables={**told.variables, "cloudexit_marker": mark_of(marker, self.stack, self.secrets)},
+            variables={
+                **told.variables,
+                "cloudexit_marker": mark_of(marker, self.stack, self.secrets),
+                **self.narrowed.variables,
+            },
             secrets=told.secrets,
-            limit=list(self.inventory.hosts),
+            limit=list(self.reached.hosts),
             cancelled=context.cancelled,
             on_task=lambda task: context.progress({"task": task}),
             timeout=PROVISION_SECONDS,
@@ -93,7 +111,7 @@ class _Provisioning:
         return result, marker
 
     def observe(self) -> dict[str, Marks]:
-        return on_every_host(self.inventory, lambda host: marks(self.hosts, host))
+        return on_every_host(self.reached, lambda host: marks(self.hosts, host))
 
 
 class Provision(_Provisioning):
@@ -101,10 +119,10 @@ class Provision(_Provisioning):
 
     def __init__(
         self, hosts: Hosts, playbooks: Playbooks, stack: Stack, inventory: Inventory, secrets: Secrets,
-        *, rotate_secrets: bool = False,
+        *, rotate_secrets: bool = False, narrowed: Narrowed | None = None,
     ) -> None:  # fmt: skip
         """`rotate_secrets`: hosts that live with other secrets are given these."""
-        super().__init__(hosts, playbooks, stack, inventory, secrets)
+        super().__init__(hosts, playbooks, stack, inventory, secrets, narrowed)
         self.rotate_secrets = rotate_secrets
 
     def verify(self, step: Step, context: StepContext) -> Verdict:
@@ -116,7 +134,7 @@ class Provision(_Provisioning):
         """Raises GateHeld where a task failed, Unreachable where a host did not answer; both name the other hosts."""
         self._refuse_other_secrets()
         result, marker = self.play(context)
-        raise_unless_good(with_lost_hosts(result, self.hosts, self.inventory))
+        raise_unless_good(with_lost_hosts(result, self.hosts, self.reached))
         return Outcome({"marker": marker, **play_document(result)})
 
     def _refuse_other_secrets(self) -> None:
@@ -145,7 +163,7 @@ class ProvisionDrift(_Provisioning):
     def apply(self, step: Step, context: StepContext) -> Outcome:
         """Raises GateHeld with the tasks that changed something, and on what host."""
         result, _ = self.play(context)
-        raise_unless_good(with_lost_hosts(result, self.hosts, self.inventory))
+        raise_unless_good(with_lost_hosts(result, self.hosts, self.reached))
         if result.changed:
             drifted = {play.host: play.changed_tasks for play in result.hosts.values() if play.changed}
             raise GateHeld(

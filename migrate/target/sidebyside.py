@@ -1,6 +1,6 @@
 """The same question to every host at once."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
@@ -23,9 +23,15 @@ def answers_and_faults(
     inventory: Inventory, ask: Callable[[Host], Answer]
 ) -> tuple[dict[str, Answer], dict[str, CloudexitError]]:
     """Answers of the hosts that gave one, and what hindered the others: one bad host hides nothing."""
+    return answers_and_faults_of(list(inventory.hosts.values()), ask)
+
+
+def answers_and_faults_of(
+    hosts: Sequence[Host], ask: Callable[[Host], Answer]
+) -> tuple[dict[str, Answer], dict[str, CloudexitError]]:
+    """As `answers_and_faults`, of some hosts."""
     answers: dict[str, Answer] = {}
     faults: dict[str, CloudexitError] = {}
-    hosts = list(inventory.hosts.values())
     with ThreadPoolExecutor(max_workers=min(AT_ONCE, max(1, len(hosts)))) as pool:
         asked = {host.name: pool.submit(ask, host) for host in hosts}
         for name, answer in asked.items():

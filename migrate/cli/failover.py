@@ -1,0 +1,149 @@
+"""`failover`: another host of a group comes to lead a database; and the way back into the group for one that led."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from migrate.action import Action, Outcome, StepContext
+from migrate.adapters.ansible import AnsiblePlaybooks
+from migrate.adapters.ssh import SshHosts
+from migrate.cli.assembly import Undertaking
+from migrate.cli.execution import ActionsFor, execute
+from migrate.cli.options import DEFAULT_STACK, InventoryPath, State
+from migrate.cli.output import Json, Output, Quiet, Verbose
+from migrate.errors import UsageProblem
+from migrate.inventory import Inventory
+from migrate.journal import Journal
+from migrate.planner import failover_plan, rejoin_plan
+from migrate.ports import Hosts
+from migrate.stack import ServiceKind
+from migrate.target.failover import (
+    LeadWritten,
+    OthersStoodDown,
+    PoolsRepointed,
+    Promoted,
+    Rejoined,
+    Succession,
+    choose,
+)
+from migrate.target.parts.postgresql import DEFAULT_PORT
+from migrate.target.provision import Narrowed, Provision
+from migrate.target.replicas import GroupState, look_at_group
+
+COMMAND = "failover"
+
+
+def failover(
+    service: Annotated[str, typer.Argument(help="A service of kind postgresql.")],
+    stack: Annotated[Path, typer.Option("--stack", help="The manifest.")] = DEFAULT_STACK,
+    inventory: InventoryPath = None,
+    to: Annotated[str, typer.Option("--to", help="Host that is to lead; the replica that has the most.")] = "",
+    old_is_off: Annotated[
+        bool, typer.Option("--old-is-off", help="You see to it that hosts which do not answer take no writes.")
+    ] = False,
+    rejoin: Annotated[
+        str, typer.Option("--rejoin", metavar="HOST", help="Copy this host from the one that leads instead.")
+    ] = "",
+    state: State = None,
+    as_json: Json = False,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
+) -> None:
+    """Has another host lead a database: what led is stopped when all that it has is there. Started again, it goes on."""
+    undertaking = Undertaking.read(stack, inventory, state)
+    group = _group(undertaking, service)
+    for host in filter(None, (to, rejoin)):
+        if host not in group:
+            raise UsageProblem(f"{host!r} is no host of {service}", where=str(undertaking.inventory.path),
+                               expected=", ".join(group))  # fmt: skip
+    undertaking.make_ready()
+    output, hosts = Output(as_json, verbose, quiet), SshHosts()
+    if rejoin:
+        plan = rejoin_plan(undertaking.stack, undertaking.inventory, service, rejoin)
+        execute(COMMAND, plan, undertaking.state, _rejoin_actions(undertaking, hosts, service), output)
+        return
+    settings = undertaking.stack.services[service]
+    found = look_at_group(hosts, undertaking.inventory.group(settings.group), settings.port or DEFAULT_PORT)
+    heir = to or _unfinished(undertaking, service) or choose(found, group[0], service)
+    settled = replace(undertaking, inventory=_led_by(undertaking.inventory, settings.group, heir))
+    output.say(f"{heir} is to lead {service}")
+    plan = failover_plan(settled.stack, settled.inventory, service)
+    execute(COMMAND, plan, settled.state, _actions(settled, hosts, service, found, old_is_off), output)
+
+
+def _group(undertaking: Undertaking, service: str) -> list[str]:
+    known = {name: s for name, s in undertaking.stack.services.items() if s.kind is ServiceKind.POSTGRESQL}
+    if service not in known:
+        raise UsageProblem(f"no service of kind postgresql is called {service!r}", where=str(undertaking.manifest),
+                           expected=", ".join(known) or "one in the manifest")  # fmt: skip
+    group = known[service].group
+    sharing = [name for name, s in undertaking.stack.services.items() if s.group == group and name != service]
+    if sharing:
+        raise UsageProblem(
+            f"{service} shares its group with {', '.join(sharing)}: they would be led by another host too",
+            where=str(undertaking.manifest), expected="a group of its own for a database that can fail over",
+        )  # fmt: skip
+    return [host.name for host in undertaking.inventory.group(group)]
+
+
+def _led_by(inventory: Inventory, group: str, host: str) -> Inventory:
+    return replace(inventory, leads={**inventory.leads, group: host})
+
+
+def _unfinished(undertaking: Undertaking, service: str) -> str:
+    """Who was to lead by a fail-over of this service that did not end well: the same command goes on with it."""
+    if not undertaking.state.journal.exists():
+        return ""
+    journal = Journal(undertaking.state.journal, read_only=True)
+    try:
+        runs = [run for run in journal.runs() if run.command == COMMAND]
+    finally:
+        journal.close()
+    if not runs or runs[-1].outcome == "done":
+        return ""
+    steps = {step["kind"]: step["subject"] for step in runs[-1].plan["steps"]}
+    return str(steps.get("failover.promote", "")) if steps.get("failover.stand-down") == service else ""
+
+
+def _actions(undertaking: Undertaking, hosts: Hosts, service: str, found: GroupState, old_is_off: bool) -> ActionsFor:
+    succession = Succession(undertaking.stack, undertaking.inventory, hosts, service, old_is_off)
+    there = tuple(name for name in undertaking.inventory.hosts if name not in found.away)
+    assembled = undertaking.actions()
+
+    def actions(stop) -> dict[str, Action]:  # type: ignore[no-untyped-def]
+        return {
+            **assembled(stop),
+            "failover.stand-down": OthersStoodDown(succession),
+            "failover.promote": Promoted(succession),
+            "failover.pools": PoolsRepointed(succession, tuple(found.away)),
+            "failover.lead": LeadWritten(succession),
+            "failover.provision": _provision(undertaking, hosts, Narrowed(there)),
+        }
+
+    return actions
+
+
+def _rejoin_actions(undertaking: Undertaking, hosts: Hosts, service: str) -> ActionsFor:
+    succession = Succession(undertaking.stack, undertaking.inventory, hosts, service)
+
+    def copied(host: str) -> Outcome:
+        stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+        narrowed = Narrowed((host,), {"cloudexit_clone": [host], "cloudexit_clone_stamp": stamp})
+        step = rejoin_plan(undertaking.stack, undertaking.inventory, service, host).steps[0]
+        return _provision(undertaking, hosts, narrowed).apply(step, StepContext())
+
+    return lambda stop: {"failover.rejoin": Rejoined(succession, copied)}
+
+
+def _provision(undertaking: Undertaking, hosts: Hosts, narrowed: Narrowed) -> Provision:
+    playbooks = AnsiblePlaybooks(undertaking.state.ansible)
+    return Provision(
+        hosts, playbooks, undertaking.stack, undertaking.inventory, undertaking.secrets(), narrowed=narrowed
+    )
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(failover)
