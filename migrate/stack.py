@@ -147,7 +147,7 @@ class PostgresqlCheck(Part):
 
 
 class RedisCheck(Part):
-    """PING, and the bound on the length of a list where one is named."""
+    """PING, and whatever of the following is named. Without `list` and bounds, PING alone."""
 
     cache: str
     """Name of a cache of `caches`."""
@@ -155,6 +155,10 @@ class RedisCheck(Part):
     """Key of a list (a job queue, say)."""
     at_most: int = 0
     """Longest allowed length of that list."""
+    saved_within: Seconds | None = None
+    """Every host of the service: no write may be older than this and not in a snapshot, and no save may have failed."""
+    in_step_within: Seconds | None = None
+    """Every host of the service: its replicas hear from the host that takes writes at least so often."""
 
 
 class ServiceCheck(Part):
@@ -218,6 +222,8 @@ class Service(Part):
     """TCP port that it listens on."""
     open_to: tuple[str, ...] = ()
     """Groups that may connect to the port; `anyone` for the whole world. Everything else is dropped by the firewall."""
+    tls: bool = False
+    """Kind `redis`: the port speaks TLS alone. Clients trust /etc/cloudexit/tls/authority.crt, a file of every host."""
     write_port: Port | None = None
     """Kind `media`: port on which the app writes new objects (WebDAV); open to `writers`."""
     writers: tuple[str, ...] = ()

@@ -13,6 +13,8 @@ from migrate.inventory import Host, Inventory
 from migrate.ports import Hosts, Http, Postgresql, Redis
 from migrate.secret import Secrets
 from migrate.stack import HttpCheck, PostgresqlCheck, RedisCheck, Service, ServiceCheck, ServiceKind, Stack
+from migrate.target.finding import Finding, worst
+from migrate.target.redischecks import redis_findings
 
 Proves = Literal["basic", "drained"]
 POLL_SECONDS = 0.3
@@ -21,14 +23,6 @@ BLIND_SECONDS = 10.0
 AT_ONCE = 8
 DEFAULT_PORTS = {ServiceKind.POSTGRESQL: 5432, ServiceKind.REDIS: 6379}
 SHOWN = 200
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What one attempt found."""
-
-    verdict: Verdict
-    detail: str
 
 
 @dataclass(frozen=True)
@@ -92,6 +86,8 @@ class ServiceChecks:
     def _hosts_of(self, service: Service, check: ServiceCheck) -> list[Host]:
         """A query is asked where the data is, the first host; everything else on every host."""
         group = self.inventory.group(self._asked(service, check).group)
+        if check.redis and (check.redis.saved_within or check.redis.in_step_within):
+            return group
         return group[:1] if check.postgresql or check.redis else group
 
     def _evaluate(
@@ -136,7 +132,7 @@ class ServiceChecks:
             if check.postgresql:
                 return self._ask_postgresql(check.postgresql, port, check.timeout)
             assert check.redis
-            return self._ask_redis(check.redis, port, check.timeout)
+            return self._ask_redis(check.redis, host, port, check.timeout)
 
     def _ask_unit(self, service: Service, check: ServiceCheck, host: Host) -> Finding:
         try:
@@ -170,15 +166,22 @@ class ServiceChecks:
             return Finding(Verdict.FAIL, f"{check.query}: {answer}, not true")
         return Finding(Verdict.PASS, f"{check.query}: true")
 
-    def _ask_redis(self, check: RedisCheck, port: int, timeout: float) -> Finding:
-        password = self.secrets[self.stack.caches[check.cache].password]
+    def _ask_redis(self, check: RedisCheck, host: Host, port: int, timeout: float) -> Finding:
+        cache = self.stack.caches[check.cache]
+        service, password = self.stack.services[cache.service], self.secrets[cache.password]
         try:
+            if check.saved_within or check.in_step_within:
+                said = self.redis.info(port, password, timeout=timeout, tls=service.tls)
+                group = self.inventory.group(service.group)
+                return worst(redis_findings(check, said, leads=host == group[0], replicas=len(group) - 1))
             if check.list is None:
-                answers = self.redis.ping(port, password, timeout=timeout)
+                answers = self.redis.ping(port, password, timeout=timeout, tls=service.tls)
                 return Finding(Verdict.PASS if answers else Verdict.FAIL, "PING")
-            length = self.redis.list_length(port, password, check.list, timeout=timeout)
+            length = self.redis.list_length(port, password, check.list, timeout=timeout, tls=service.tls)
         except OutsideProblem as problem:
-            return Finding(Verdict.FAIL, _first_line(problem))
+            # A server that does not answer has not failed to save: nobody could look.
+            blind = check.saved_within or check.in_step_within
+            return Finding(Verdict.UNKNOWN if blind else Verdict.FAIL, _first_line(problem))
         fits = length <= check.at_most
         return Finding(Verdict.PASS if fits else Verdict.FAIL, f"{check.list}: {length:,}, at most {check.at_most:,}")
 
