@@ -147,13 +147,16 @@ class Postgresql(Protocol):
 
 
 class Redis(Protocol):
-    """Raises Unreachable or Refused."""
+    """Redis through 127.0.0.1:`port`, in the clear or by TLS. Raises Unreachable or Refused."""
 
-    def ping(self, port: int, password: Secret, *, timeout: float) -> bool: ...
+    def ping(self, port: int, password: Secret, *, timeout: float, tls: bool = False) -> bool: ...
 
-    def list_length(self, port: int, password: Secret, key: str, *, timeout: float) -> int: ...
+    def list_length(self, port: int, password: Secret, key: str, *, timeout: float, tls: bool = False) -> int: ...
 
-    def key_count(self, port: int, password: Secret, *, timeout: float) -> int: ...
+    def key_count(self, port: int, password: Secret, *, timeout: float, tls: bool = False) -> int: ...
+
+    def info(self, port: int, password: Secret, *, timeout: float, tls: bool = False) -> Mapping[str, Any]:
+        """What Redis says of itself (INFO), by name."""
 
 
 class JourneyRunner(Protocol):

@@ -12,8 +12,9 @@ from pydantic import Field, model_validator
 
 from migrate.edge import Limits, Tls
 from migrate.fields import Answer, Name, Part, Port, Seconds
-from migrate.mailing import LogsCheck, Mail, SmtpCheck
+from migrate.mailing import Mail
 from migrate.plan import digest_of
+from migrate.servicechecks import ServiceCheck
 
 PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 
@@ -107,122 +108,6 @@ class Release(Part):
     """System user that the app runs as; created on the new hosts."""
 
 
-CHECK_KINDS = ("http", "postgresql", "redis", "replication", "replication", "unit")
-
-
-class HttpCheck(Part):
-    """An HTTP GET that must answer as expected."""
-
-    path: str = "/"
-    """Path and query."""
-    status: int = 200
-    """Expected status."""
-    contains: str | None = None
-    """Text that must stand in the body."""
-
-
-class PostgresqlCheck(Part):
-    """A query, signed in as the owner of the database over the network, whose first value must be true."""
-
-    database: str
-    """Name of a database of `databases`."""
-    query: str
-    """One SELECT; its first column of its first row is the verdict."""
-
-
-class RedisCheck(Part):
-    """PING, and the bound on the length of a list where one is named."""
-
-    cache: str
-    """Name of a cache of `caches`."""
-    list: str | None = None
-    """Key of a list (a job queue, say)."""
-    at_most: int = 0
-    """Longest allowed length of that list."""
-
-
-class CertificateCheck(Part):
-    """The certificate that an edge shows: by the public authority, for the first of its names, and for how long yet."""
-
-    days_left: float = Field(default=20, ge=0)
-    """It fails where less is left. Renewal begins when a third of a certificate's life is left: 30 days of 90."""
-
-
-class ReplicationCheck(Part):
-    """Every other host of the database's group follows the one that leads it. Passes where the group has one host."""
-
-    at_most: Seconds = 30.0
-    """Longest allowed time that a replica is behind."""
-
-
-class BackupCheck(Part):
-    """What must hold of the backups. What is not named is not asked."""
-
-    newest_moment_within: Seconds | None = None
-    """The newest moment that can be restored lies at most so far back."""
-    full_within: Seconds | None = None
-    """The newest full backup was made within this time, and the last verification found no fault."""
-    apart: bool = False
-    """The repository is on another host than every cluster that it keeps."""
-
-    @model_validator(mode="after")
-    def _asks(self) -> Self:
-        if not (self.newest_moment_within or self.full_within or self.apart):
-            raise ValueError("one of newest_moment_within, full_within, apart must be given")
-        return self
-
-
-CHECK_KINDS = ("http", "postgresql", "redis", "smtp", "logs", "backup", "unit", "certificate")
-
-
-class ServiceCheck(Part):
-    """A read-only assertion about a service, by exactly one of its kinds: `http`, `postgresql`, `redis`, and so on."""
-
-    name: Name
-    """Name in reports."""
-    http: HttpCheck | None = None
-    """HTTP through the service's own port, on every host of its group."""
-    postgresql: PostgresqlCheck | None = None
-    """SQL, over the service's own port."""
-    redis: RedisCheck | None = None
-    """Redis, over the service's own port."""
-    smtp: SmtpCheck | None = None
-    """Kind `mail`: SMTP on every host of its group, and what waits in the queue."""
-    logs: LogsCheck | None = None
-    """Kind `logs`: how new the newest line of each host of the home is."""
-    backup: BackupCheck | None = None
-    """Kind `backup`: what the repository holds, asked on its host and on the host that takes writes."""
-    replication: ReplicationCheck | None = None
-    """Kind `postgresql`: the replicas keep up."""
-    unit: Literal["active"] | None = None
-    """The systemd unit's state, on every host of its group."""
-    certificate: CertificateCheck | None = None
-    """Kind `edge` with `tls`: the certificate, on every host of its group. Before the cutover there is none yet, so its
-    severity is `warning` unless said otherwise."""
-    timeout: Seconds = 5.0
-    """Bound on one attempt."""
-    within: Seconds = 60.0
-    """Bound on all attempts: the gate holds when the check has not passed by then."""
-    severity: Literal["gate", "warning"] = "gate"
-    """A gate stops the run; a warning is only shown."""
-    proves: Literal["basic", "drained"] = "basic"
-    """`basic`: users are served. `drained`: queues have caught up too. The report times both."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _certificates_warn(cls, given: object) -> object:
-        if isinstance(given, dict) and given.get("certificate") is not None:
-            return {"severity": "warning", **given}
-        return given
-
-    @model_validator(mode="after")
-    def _one_kind(self) -> Self:
-        kinds = [kind for kind in CHECK_KINDS if getattr(self, kind) is not None]
-        if len(kinds) != 1:
-            raise ValueError(f"exactly one of {', '.join(CHECK_KINDS)} must be given, not {len(kinds)}")
-        return self
-
-
 class ServiceKind(StrEnum):
     POSTGRESQL = "postgresql"
     REDIS = "redis"
@@ -254,6 +139,8 @@ class Service(Part):
     """TCP port that it listens on."""
     open_to: tuple[str, ...] = ()
     """Groups that may connect to the port; `anyone` for the whole world. Everything else is dropped by the firewall."""
+    tls_only: bool = False
+    """Kind `redis`: the port speaks TLS alone. Clients trust /etc/cloudexit/tls/authority.crt, a file of every host."""
     write_port: Port | None = None
     """Kind `media`: port on which the app writes new objects (WebDAV); open to `writers`."""
     writers: tuple[str, ...] = ()

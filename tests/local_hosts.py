@@ -181,6 +181,7 @@ class PrivateRedis:
 
     folder: Path
     port: int
+    append_only: bool = False
 
     def cli(self, *words: str) -> str:
         command = ["redis-cli", "-p", str(self.port), *words]
@@ -192,7 +193,7 @@ class PrivateRedis:
         return shlex.join(
             ["redis-server", "--port", str(self.port), "--dir", str(self.folder), "--requirepass", PASSWORD,
              "--daemonize", "yes", "--pidfile", str(self.folder / "pid"), "--save", "900 1",
-             "--logfile", str(self.folder / "log")]
+             "--logfile", str(self.folder / "log"), "--appendonly", "yes" if self.append_only else "no"]
         )  # fmt: skip
 
     def start(self) -> None:
@@ -226,10 +227,10 @@ esac
 
 
 @contextmanager
-def running_redis() -> Iterator[PrivateRedis]:
+def running_redis(*, append_only: bool = False) -> Iterator[PrivateRedis]:
     skip_unless(["redis-server", "redis-check-rdb", "unshare"], "Redis of this machine")
     folder = Path(tempfile.mkdtemp(prefix="cloudexit-redis-"))
-    server = PrivateRedis(folder, free_port())
+    server = PrivateRedis(folder, free_port(), append_only)
     server.start()
     try:
         yield server

@@ -52,7 +52,7 @@ def failover(
     verbose: Verbose = False,
     quiet: Quiet = False,
 ) -> None:
-    """Has another host lead a database: what led is stopped when all that it has is there. Started again, it goes on."""
+    """Has another host lead a database, once all that the one that led has is there. Started again, it goes on."""
     undertaking = Undertaking.read(stack, inventory, state)
     group = _group(undertaking, service)
     for host in filter(None, (to, rejoin)):

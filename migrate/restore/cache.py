@@ -20,7 +20,13 @@ from migrate.secret import Secret, Secrets
 from migrate.stack import Service, Stack
 
 DEFAULT_PORT = 6379
-DEFAULT_SETTINGS = {"dir": "/var/lib/redis", "dbfilename": "dump.rdb", "appendonly": "no"}
+DEFAULT_SETTINGS = {
+    "dir": "/var/lib/redis",
+    "dbfilename": "dump.rdb",
+    "appendonly": "no",
+    "appenddirname": "appendonlydir",
+    "appendfilename": "appendonly.aof",
+}
 """Debian's, where CONFIG is closed to us."""
 OWNER = "redis"
 MARKERS = PurePosixPath("/var/lib/cloudexit")
@@ -31,6 +37,16 @@ ANSWER_SECONDS = 10.0
 LOAD_SECONDS = 3600.0
 UNIT_SECONDS = 120.0
 POLL_SECONDS = 0.3
+GO_ON_FROM = """
+set -e
+rm -rf -- "$2.new" && install -d -o "$4" -g "$4" -m 0750 -- "$2.new"
+install -o "$4" -g "$4" -m 0640 -T -- "$1" "$2.new/$3.1.base.rdb"
+printf 'file %s.1.base.rdb seq 1 type b\\n' "$3" >"$2.new/$3.manifest"
+chown "$4:$4" -- "$2.new/$3.manifest"
+sync -- "$2.new/$3.1.base.rdb" "$2.new/$3.manifest"
+rm -rf -- "$2" && mv -T -- "$2.new" "$2"
+"""
+"""An append-only file (Redis 7 and later: a folder) whose base is a snapshot, and that holds nothing else yet."""
 WRITE_WHOLE = 'umask 077 && cat > "$1.tmp" && sync "$1.tmp" && mv -fT "$1.tmp" "$1"'
 
 
@@ -84,7 +100,7 @@ class CacheRestored:
         settings = self._settings(name)
         self._require_replaceable(name, snapshot)
         self._note(name, snapshot, "placing", 0)
-        self._place(name, remote, PurePosixPath(settings["dir"]) / settings["dbfilename"])
+        self._place(name, remote, settings)
         self._wait_until_it_answers(name, LOAD_SECONDS, context)
         check = compare_keys(name, snapshot, self._key_count(name))
         if not check:
@@ -153,7 +169,9 @@ class CacheRestored:
         while True:
             try:
                 with self.hosts.tunnel(self._host(name), self._port(name)) as port:
-                    self.redis.ping(port, self._password(name), timeout=ANSWER_SECONDS)
+                    self.redis.ping(
+                        port, self._password(name), timeout=ANSWER_SECONDS, tls=self._service(name).tls_only
+                    )
                     return
             except Unreachable as problem:
                 if time.monotonic() > deadline:
@@ -168,25 +186,24 @@ class CacheRestored:
 
     def _key_count(self, name: str) -> int:
         with self.hosts.tunnel(self._host(name), self._port(name)) as port:
-            return self.redis.key_count(port, self._password(name), timeout=ANSWER_SECONDS)
+            return self.redis.key_count(
+                port, self._password(name), timeout=ANSWER_SECONDS, tls=self._service(name).tls_only
+            )
 
     def _settings(self, name: str) -> dict[str, str]:
         """Where Redis keeps its snapshot; the password goes in by standard input."""
         asked = "".join(f"CONFIG GET {setting}\n" for setting in DEFAULT_SETTINGS)
         done = self.hosts.run(
             self._host(name),
-            ["redis-cli", "-p", str(self._port(name))],
+            [
+                "redis-cli",
+                "-p",
+                str(self._port(name)),
+                *(["--tls", "--insecure"] if self._service(name).tls_only else []),
+            ],
             stdin=f"AUTH {self._password(name).reveal()}\n{asked}".encode(),
         )
-        settings = DEFAULT_SETTINGS | parse_settings(done.stdout)
-        if settings["appendonly"] != "no":
-            raise GateHeld(
-                "Redis is set to load its append-only file, and would not look at a snapshot",
-                where=self._host(name).name,
-                expected="appendonly no while the snapshot is restored",
-                hint="provision with appendonly off, restore, then switch it on: CONFIG SET appendonly yes",
-            )
-        return settings
+        return DEFAULT_SETTINGS | parse_settings(done.stdout)
 
     def _require_replaceable(self, name: str, snapshot: Snapshot) -> None:
         marker = self._marker(name)
@@ -201,11 +218,17 @@ class CacheRestored:
                 hint="with --replace the snapshot takes the place of what is there",
             )
 
-    def _place(self, name: str, vetted: PurePosixPath, live: PurePosixPath) -> None:
+    def _place(self, name: str, vetted: PurePosixPath, settings: Mapping[str, str]) -> None:
+        """As the snapshot that Redis loads, or, where it keeps an append-only file, as what that file goes on from."""
         unit = self._service(name).unit
+        live = PurePosixPath(settings["dir"]) / settings["dbfilename"]
         self._must(name, ["systemctl", "stop", unit], "Redis does not stop")
         copy = ["install", "-o", OWNER, "-g", OWNER, "-m", "0640", "-T", "--", str(vetted), str(live)]
         self._must(name, copy, "the snapshot cannot be placed")
+        if settings["appendonly"] == "yes":
+            folder = PurePosixPath(settings["dir"]) / settings["appenddirname"]
+            command = ["sh", "-c", GO_ON_FROM, "sh", str(vetted), str(folder), settings["appendfilename"], OWNER]
+            self._must(name, command, "the append-only file cannot be begun with the snapshot")
         self._must(name, ["systemctl", "start", unit], "Redis does not start")
 
     def _note(self, name: str, snapshot: Snapshot, state: str, lasting_keys: int) -> None:

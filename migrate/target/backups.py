@@ -10,7 +10,8 @@ from migrate.errors import OutsideProblem
 from migrate.inventory import Host, Inventory
 from migrate.plan import Step
 from migrate.ports import Hosts
-from migrate.stack import BackupCheck, Service, Stack
+from migrate.servicechecks import BackupCheck
+from migrate.stack import Service, Stack
 from migrate.target.repository import (
     POSTGRESQL_PORT,
     Holdings,

@@ -14,22 +14,16 @@ from migrate.errors import Interrupted, OutsideProblem
 from migrate.inventory import Host, Inventory
 from migrate.ports import Expected, Hosts, Http, Postgresql, Redis, Shown
 from migrate.secret import Secrets
-from migrate.stack import (
-    HttpCheck,
-    PostgresqlCheck,
-    RedisCheck,
-    ReplicationCheck,
-    Service,
-    ServiceCheck,
-    ServiceKind,
-    Stack,
-)
+from migrate.servicechecks import HttpCheck, PostgresqlCheck, RedisCheck, ReplicationCheck, ServiceCheck
+from migrate.stack import Service, ServiceKind, Stack
 from migrate.target.authority import Authority
 from migrate.target.backups import BackupsAsked
 from migrate.target.certificates import authorities_of, names_of
+from migrate.target.finding import Finding, worst
 from migrate.target.hostview import bracketed
-from migrate.target.looks import Finding, mail_command, mail_finding, marks_command, marks_finding
+from migrate.target.looks import mail_command, mail_finding, marks_command, marks_finding
 from migrate.target.ownsecrets import AUTHORITY
+from migrate.target.redischecks import redis_findings
 from migrate.target.replicas import judge_replication, look_at_group
 
 Proves = Literal["basic", "drained"]
@@ -120,6 +114,8 @@ class ServiceChecks:
     def _hosts_of(self, service: Service, check: ServiceCheck) -> list[Host]:
         """A query is asked where the data is, the first host; everything else on every host."""
         group = self.inventory.group(self._asked(service, check).group)
+        if check.redis and (check.redis.saved_within or check.redis.in_step_within):
+            return group
         one_answers = check.postgresql or check.redis or check.logs or check.backup or check.replication
         return group[:1] if one_answers else group
 
@@ -183,7 +179,7 @@ class ServiceChecks:
             if check.postgresql:
                 return self._ask_postgresql(check.postgresql, port, check.timeout)
             assert check.redis
-            return self._ask_redis(check.redis, port, check.timeout)
+            return self._ask_redis(check.redis, host, port, check.timeout)
 
     def _ask_unit(self, service: Service, check: ServiceCheck, host: Host) -> Finding:
         try:
@@ -259,15 +255,22 @@ class ServiceChecks:
             return Finding(Verdict.UNKNOWN, _first_line(problem))
         return Finding(*judge_replication(state, lead.name, [host.name for host in others], check.at_most))
 
-    def _ask_redis(self, check: RedisCheck, port: int, timeout: float) -> Finding:
-        password = self.secrets[self.stack.caches[check.cache].password]
+    def _ask_redis(self, check: RedisCheck, host: Host, port: int, timeout: float) -> Finding:
+        cache = self.stack.caches[check.cache]
+        service, password = self.stack.services[cache.service], self.secrets[cache.password]
         try:
+            if check.saved_within or check.in_step_within:
+                said = self.redis.info(port, password, timeout=timeout, tls=service.tls_only)
+                group = self.inventory.group(service.group)
+                return worst(redis_findings(check, said, leads=host == group[0], replicas=len(group) - 1))
             if check.list is None:
-                answers = self.redis.ping(port, password, timeout=timeout)
+                answers = self.redis.ping(port, password, timeout=timeout, tls=service.tls_only)
                 return Finding(Verdict.PASS if answers else Verdict.FAIL, "PING")
-            length = self.redis.list_length(port, password, check.list, timeout=timeout)
+            length = self.redis.list_length(port, password, check.list, timeout=timeout, tls=service.tls_only)
         except OutsideProblem as problem:
-            return Finding(Verdict.FAIL, _first_line(problem))
+            # A server that does not answer has not failed to save: nobody could look.
+            blind = check.saved_within or check.in_step_within
+            return Finding(Verdict.UNKNOWN if blind else Verdict.FAIL, _first_line(problem))
         fits = length <= check.at_most
         return Finding(Verdict.PASS if fits else Verdict.FAIL, f"{check.list}: {length:,}, at most {check.at_most:,}")
 

@@ -2,10 +2,10 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from migrate.check import Verdict
 from migrate.mailing import LogsCheck, SmtpCheck
+from migrate.target.finding import Finding
 from migrate.target.parts.logs import FOLDER
 
 MARK = "cloudexit-mark"
@@ -30,14 +30,6 @@ def age(name):
     return time.time() - int(json.loads(done.stdout)["__REALTIME_TIMESTAMP"]) / 1e6 if done.stdout else None
 print(json.dumps({name: age(name) for name in sys.argv[3:]}))
 """
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What one attempt found."""
-
-    verdict: Verdict
-    detail: str
 
 
 def mail_command(port: int, timeout: float) -> list[str]:

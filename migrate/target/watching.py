@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from migrate.inventory import Host, Inventory
-from migrate.stack import HttpCheck, Service, ServiceCheck, ServiceKind, Stack
+from migrate.servicechecks import HttpCheck, ServiceCheck
+from migrate.stack import Service, ServiceKind, Stack
 from migrate.target.hostview import bracketed
 
 NODE, NGINX_EDGE, NGINX_MEDIA, BLACKBOX, REDIS = 9100, 9113, 9114, 9115, 9121

@@ -17,7 +17,7 @@ from migrate.adapters.postgresql import PsycopgClient
 from migrate.adapters.redis import RedisClient
 from migrate.check import CheckResult, Verdict
 from migrate.plan import Effect, Phase, Step
-from migrate.stack import BackupCheck, ServiceCheck
+from migrate.servicechecks import BackupCheck, ServiceCheck
 from migrate.target.backups import FirstBackup
 from migrate.target.checks import ServiceChecks
 from migrate.target.recovery import CLUSTER, DEFAULT_PORT

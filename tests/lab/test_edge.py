@@ -24,7 +24,7 @@ from migrate.inventory import Host
 from migrate.lab import HostSpec
 from migrate.ports import Expected
 from migrate.secret import Secret
-from migrate.stack import CertificateCheck, ServiceCheck
+from migrate.servicechecks import CertificateCheck, ServiceCheck
 from migrate.target.authority import Authority, new_authority
 from migrate.target.certificates import CERTIFICATE_UNIT
 from migrate.target.checks import ServiceChecks

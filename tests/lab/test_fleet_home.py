@@ -81,12 +81,13 @@ def test_a_second_run_changes_nothing_on_that_host_either(home: Home) -> None:
 
 def manifest_allows(home: Home) -> set[Way]:
     """Straight from the manifest's text: open_to and writers, host by host, SSH for all, a host itself for itself; and
-    what backups need: their repository and the databases reach each other."""
+    what backups need: their repository and the databases reach each other; and hosts of one Redis or PostgreSQL."""
     services = yaml.safe_load(PLAZA.read_text())["services"].values()
     groups = {name: set(host.groups) for name, host in home.inventory.hosts.items()} | {OUTSIDE: set()}
     allowed = {(source, target, "tcp", 22) for source in groups for target in groups if target != OUTSIDE}
     for service in services:
-        opened = [(service.get("port"), set(service.get("open_to", [])))]
+        replicas = {service["group"]} if service["kind"] in ("redis", "postgresql") else set()
+        opened = [(service.get("port"), set(service.get("open_to", [])) | replicas)]
         opened.append((service.get("write_port"), set(service.get("writers", []))))
         if service["kind"] == "logs":  # every host ships its lines, and the manifest need not say so
             opened.append((service["port"], {group for names in groups.values() for group in names}))

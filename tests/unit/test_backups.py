@@ -15,7 +15,7 @@ from migrate.manifest import read_stack
 from migrate.planner import make_plan
 from migrate.ports import Completed
 from migrate.secret import Secret, Secrets
-from migrate.stack import BackupCheck
+from migrate.servicechecks import BackupCheck
 from migrate.target.backups import BackupsAsked, full_backup_is_young, moment_is_young, stands_apart
 from migrate.target.recovery import Recovery, backup_before
 from migrate.target.repository import SWITCH_SLACK, Holdings, NewestMoment, read_holdings, read_newest_moment

@@ -83,7 +83,7 @@ def test_the_line_is_the_right_one(tmp_path: Path) -> None:
 
 def test_a_service_without_a_check_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "stack.yaml"
-    path.write_text(PLAZA.replace("checks:\n      - {name: answers, redis: {cache: plaza}}", "checks: []"))
+    path.write_text(PLAZA.replace("checks:\n      - {name: healthy, http: {path: /healthz}}", "checks: []", 1))
     with pytest.raises(UsageProblem, match="at least one check"):
         read_stack(path)
 

@@ -47,14 +47,18 @@ class World:
         answer: list[tuple[Any, ...]] = self._next(port, database, user, password.reveal(), sql, timeout)
         return answer
 
-    def ping(self, port: int, password: Secret, *, timeout: float) -> bool:
+    def ping(self, port: int, password: Secret, *, timeout: float, tls: bool = False) -> bool:
         return bool(self._next("ping", port, password.reveal()))
 
-    def list_length(self, port: int, password: Secret, key: str, *, timeout: float) -> int:
+    def list_length(self, port: int, password: Secret, key: str, *, timeout: float, tls: bool = False) -> int:
         return int(self._next("length", port, password.reveal(), key))
 
-    def key_count(self, port: int, password: Secret, *, timeout: float) -> int:
+    def key_count(self, port: int, password: Secret, *, timeout: float, tls: bool = False) -> int:
         return int(self._next("keys"))
+
+    def info(self, port: int, password: Secret, *, timeout: float, tls: bool = False) -> dict[str, Any]:
+        said: dict[str, Any] = self._next("info", tls)
+        return said
 
     def sleep(self, seconds: float) -> None:
         self.slept.append(seconds)

@@ -161,12 +161,19 @@ def test_a_snapshot_is_not_loaded_twice_over_what_the_app_wrote(home: Home, snap
     assert home.redis.cli("GET", "new") == "1"
 
 
-def test_an_append_only_redis_is_refused(home: Home, snapshot: bytes) -> None:
-    home.archive_snapshot(snapshot)
-    home.redis.cli("CONFIG", "SET", "appendonly", "yes")
-    with pytest.raises(GateHeld, match="append-only"):
-        home.action.apply(STEP, CONTEXT)
-    home.redis.cli("CONFIG", "SET", "appendonly", "no")  # Redis does not end while it writes its first one
+def test_an_append_only_redis_goes_on_from_the_snapshot(tmp_path: Path, archive: Archive, snapshot: bytes) -> None:
+    with running_redis(append_only=True) as redis, hosts_in(tmp_path, redis.unit_script()) as hosts:
+        home = Home(redis, hosts, archive)
+        home.archive_snapshot(snapshot)
+        redis.cli("SET", "older", "1")
+        replace(home.action, replace=True).apply(STEP, CONTEXT)
+        assert (redis.cli("GET", "a"), redis.cli("GET", "older")) == ("1", "")
+        redis.cli("SET", "later", "1")
+        redis.stop()
+        (redis.folder / "dump.rdb").unlink()
+        redis.start()
+        assert (redis.cli("GET", "a"), redis.cli("GET", "later")) == ("1", "1")
+        assert home.action.verify(STEP, CONTEXT) is Verdict.PASS
 
 
 def test_the_password_stands_in_no_command(home: Home, snapshot: bytes) -> None:
