@@ -16,7 +16,7 @@ from migrate.target.provision import MARKER
 from tests.homes import CONTEXT, PLAZA, STEP, Home, changed_tasks
 from tests.lab.conftest import LOST, Fleet
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
 OUTSIDE = "outside"
 STRAY = 9999
 EXPORTERS = {"edge": (9113,), "media": (9114,), "cache": (9121,), "database": (9187, 9188)}
