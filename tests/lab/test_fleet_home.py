@@ -82,7 +82,9 @@ def test_a_second_run_changes_nothing_on_that_host_either(home: Home) -> None:
 def manifest_allows(home: Home) -> set[Way]:
     """Straight from the manifest's text: open_to and writers, host by host, SSH for all, a host itself for itself; and
     what backups need: their repository and the databases reach each other; and hosts of one Redis or PostgreSQL."""
-    services = yaml.safe_load(PLAZA.read_text())["services"].values()
+    # The monitor itself listens to its own host alone.
+    described = yaml.safe_load(PLAZA.read_text())["services"].values()
+    services = [service for service in described if service["kind"] != "monitor"]
     groups = {name: set(host.groups) for name, host in home.inventory.hosts.items()} | {OUTSIDE: set()}
     allowed = {(source, target, "tcp", 22) for source in groups for target in groups if target != OUTSIDE}
     for service in services:
