@@ -106,6 +106,11 @@ def eventually(question: Callable[[], bool], seconds: float) -> None:
         time.sleep(0.5)
 
 
+def started(home: Home, host: str, unit: str, port: int) -> None:
+    listens = f"until ss -Hltn | grep -q ':{port} '; do sleep 0.1; done"
+    home.says(host, f'systemctl start {unit} && timeout 20 sh -c "{listens}"')
+
+
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory: pytest.TempPathFactory) -> Archive:
     """A bucket of hostile keys and various headers, exported from a real S3 server."""
@@ -129,7 +134,7 @@ def restored(fleet: Fleet, archive: Archive) -> Iterator[Restored]:
     made = Restored(fleet.home, archive)
     with ExitStack() as stack:
         for host in fleet.home.inventory.group(MEDIA):
-            fleet.home.says(host.name, "systemctl start nginx-media.service")
+            started(fleet.home, host.name, "nginx-media.service", WRITE)
             for port in (READ, WRITE):
                 made.ports[host.name, port] = stack.enter_context(fleet.home.hosts.tunnel(host, port))
         outcome = made.step.apply(replace(STEP, subject="plaza"), CONTEXT)
@@ -167,6 +172,24 @@ def test_every_key_is_answered_by_every_host_with_the_bytes_and_headers_of_the_l
                 assert reply.headers.get_all("X-Content-Type-Options") == ["nosniff"]
                 assert reply.headers.get_all("Content-Security-Policy") == ["default-src 'none'; sandbox"]
     assert restored.step.verify(replace(STEP, subject="plaza"), CONTEXT) is Verdict.PASS
+
+
+def test_every_key_is_answered_through_the_edges_unless_it_climbs_above_the_site(restored: Restored) -> None:
+    for edge in restored.home.inventory.group("edge"):
+        started(restored.home, edge.name, "nginx-edge.service", 80)
+        climbing = set()
+        for key in KEYS:
+            for spelling in spellings(key):
+                connection = HTTPConnection(edge.address, 80, timeout=20)
+                connection.request("GET", f"/media/{spelling}")
+                reply = connection.getresponse()
+                body = reply.read()
+                connection.close()
+                if reply.status == 400:
+                    climbing.add(key)
+                else:
+                    assert (reply.status, body) == (200, content(key)), (edge.name, spelling)
+        assert climbing == {"../../../../../../tmp/escape"}
 
 
 def test_hosts_agree_on_etags_so_that_a_visitor_may_meet_either(restored: Restored) -> None:
@@ -253,18 +276,22 @@ def test_an_object_that_is_written_anew_has_the_type_of_its_name(restored: Resto
 
 def test_any_key_can_be_written_and_deleted_and_no_other_object_suffers(restored: Restored) -> None:
     lead, *others = restored.media
-    for key in (*UNLISTED, "images//a.JPG", "images", "images/..", "images/../images/b.JPG", "images/"):
-        spelled = next(spellings(key))
-        assert restored.write(lead, "PUT", spelled, b"odd " + key_bytes(key)) == 201, key
-        restored.copied()
-        for host in (lead, *others):
-            assert restored.get(host, spelled)[1] == b"odd " + key_bytes(key)
-        assert restored.write(lead, "DELETE", spelled) == 204
-        restored.copied()
-        for host in (lead, *others):
-            assert restored.get(host, spelled)[0].status == 404
-            assert restored.get(host, "images/a.JPG")[1] == content("images/a.JPG")
-            assert restored.get(host, "images/b.JPG")[1] == content("images/b.JPG")
+    keys = (*UNLISTED, "images//a.JPG", "images", "images/..", "images/../images/b.JPG", "images/")
+    addresses = {key: next(spellings(key)) for key in keys}
+    for key, address in addresses.items():
+        assert restored.write(lead, "PUT", address, b"odd " + key_bytes(key)) == 201, key
+    restored.copied()
+    for host in restored.media:
+        assert {key: restored.get(host, address)[1] for key, address in addresses.items()} == {
+            key: b"odd " + key_bytes(key) for key in keys
+        }
+    for key, address in addresses.items():
+        assert restored.write(lead, "DELETE", address) == 204, key
+    restored.copied()
+    for host in (lead, *others):
+        assert {restored.get(host, address)[0].status for address in addresses.values()} == {404}
+        for key in ("images/a.JPG", "images/b.JPG"):
+            assert restored.get(host, key)[1] == content(key)
 
 
 def test_what_is_deleted_where_uploads_arrive_goes_from_the_other_hosts_too(restored: Restored) -> None:
@@ -291,7 +318,7 @@ def test_without_the_host_that_leads_the_others_go_on(restored: Restored) -> Non
             reply = restored.get(host, "no-such-object")[0]
             assert (reply.status, reply.headers["Cache-Control"]) == (404, "no-store")
     finally:
-        restored.home.says(lead, "systemctl start nginx-media.service")
+        started(restored.home, lead, "nginx-media.service", WRITE)
 
 
 def test_a_lead_that_began_anew_does_not_empty_the_others(restored: Restored) -> None:

@@ -107,7 +107,7 @@ def test_packages_are_one_list_for_all_services_of_a_host(stack: Stack) -> None:
     } == {
         "data": {"postgresql", "python3-psycopg2", "redis-server"},
         "app": {"python3-packaging", "python3-venv"},
-        "edge": {"nginx"},
+        "edge": {"libnginx-mod-http-headers-more-filter", "libnginx-mod-http-perl", "nginx"},
         "post": {"opendkim", "postfix"},
     }
 
