@@ -294,7 +294,7 @@ def _cleared(wish: Wish, disk: Disk, *, told: bool) -> list[Act]:
     if not disk.holds:
         return []
     what = f"{disk.path} ({disk.serial or 'no serial number'}) holds something: {', '.join(disk.holds)}"
-    if disk.was_made_here:
+    if disk.was_made_here or disk.bears(wish.uuid):
         raise _Refused(f"{what}, made here for another mount or host; where it may go: wipefs --all {disk.path}")
     if not told:
         wanted = f"`overwrite: [{disk.serial}]`" if disk.serial else f"by hand: wipefs --all {disk.path}"

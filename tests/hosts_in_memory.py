@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 
 from migrate.errors import Unreachable
 from migrate.inventory import Host, Inventory
-from migrate.ports import Completed, HttpReply
+from migrate.ports import Completed, Expected, HttpReply
 from migrate.target import rolling, standing
 from migrate.target.standing import Installed
 
@@ -81,7 +81,7 @@ class HostsInMemory:
     def tunnel(self, host: Host, port: int) -> Iterator[int]:
         yield list(self.machines).index(host.name)
 
-    def get(self, url: str, *, timeout: float) -> HttpReply:
+    def get(self, url: str, *, timeout: float, expected: Expected | None = None) -> HttpReply:
         name = list(self.machines)[int(url.split(":")[2].split("/")[0])]
         return HttpReply(500 if self.is_bad(name, self.machines[name].runs) else 200, {}, b"")
 

@@ -34,6 +34,7 @@ from migrate.ports import Completed
 from migrate.restore.artifacts import Archive
 from migrate.secret import Secret, Secrets
 from migrate.stack import Stack
+from tests.ownsecrets import OWN_SECRETS_OF_TESTS
 
 OWN_FOLDERS = ("/var/lib/cloudexit", "/srv/media")
 GROUPS = ("database", "cache", "app", "worker", "edge", "media")
@@ -309,7 +310,8 @@ def stack_with(*, postgresql_port: Any = 5432, redis_port: Any = 6379, **changes
 
 
 def secrets_of_tests() -> Secrets:
-    return Secrets({"database_password": Secret(PASSWORD), "cache_password": Secret(PASSWORD)})
+    given = {"database_password": Secret(PASSWORD), "cache_password": Secret(PASSWORD)}
+    return Secrets({**OWN_SECRETS_OF_TESTS, **given})
 
 
 def step_for(subject: str) -> Step:

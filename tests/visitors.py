@@ -9,7 +9,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 AT_ONCE = 4
-PAUSE_SECONDS = 0.02
+PAUSE_SECONDS = 0.12
+"""All together they stay below what the edge lets one address ask for, 50 requests a second."""
 PATIENCE_SECONDS = 20.0
 
 

@@ -10,7 +10,7 @@ import typer
 from migrate.adapters.vault import NAME as VAULT
 from migrate.adapters.vault import names_in_vault
 from migrate.cli.options import DEFAULT_STACK, StackPath, State
-from migrate.cli.output import Json, Output, Quiet
+from migrate.cli.output import Json, Output, Quiet, Verbose
 from migrate.cli.state import StateFolder
 from migrate.errors import GateHeld, UsageProblem
 from migrate.journal import exclusive
@@ -29,11 +29,15 @@ app = typer.Typer(help="Where secrets come from, and new values for them. Never 
 
 @app.command("list")
 def list_secrets(
-    stack: StackPath = DEFAULT_STACK, state: State = None, as_json: Json = False, quiet: Quiet = False
+    stack: StackPath = DEFAULT_STACK,
+    state: State = None,
+    as_json: Json = False,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
 ) -> None:
     """Where each secret of the stack and of the new home comes from."""
     sources = _sources(stack, StateFolder.beside(stack, state))
-    output = Output(as_json, quiet=quiet)
+    output = Output(as_json, verbose, quiet)
     if as_json:
         output.document({"secrets": [{"name": name, "from": source} for name, source in sources.items()]})
     else:
@@ -48,6 +52,7 @@ def rotate(
     stack: StackOption = DEFAULT_STACK,
     state: State = None,
     as_json: Json = False,
+    verbose: Verbose = False,
     quiet: Quiet = False,
 ) -> None:
     """Makes a new value for a secret that is kept in the state folder. Hosts get it at the next provision."""
@@ -64,7 +69,7 @@ def rotate(
         )  # fmt: skip
     with exclusive(folder.lock, "secrets rotate"):
         make_anew(folder.secrets, name, OWN_SECRETS)
-    output = Output(as_json, quiet=quiet)
+    output = Output(as_json, verbose, quiet)
     output.say("hosts and app live with the old value until: cloudexit provision --rotate-secrets")
     if as_json:
         output.document({"rotated": name})

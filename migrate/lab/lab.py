@@ -20,6 +20,7 @@ from migrate.lab.identity import KeyPair, ensure_key
 from migrate.lab.image import FrozenImage, Images
 from migrate.lab.inventory import inventory_text
 from migrate.lab.launcher import Launcher, launcher_of_this_machine
+from migrate.lab.limits import raise_limits
 from migrate.lab.lock import held
 from migrate.lab.network import Forwarding, Network, choose_address, choose_subnet, routed_networks
 from migrate.lab.requirements import require
@@ -118,6 +119,7 @@ class Lab:
         is let in again), stopped ones boot from their own disk, half-made ones are made anew. Raises Unreachable
         naming every host that did not come up (retriable)."""
         self.prepare()
+        raise_limits()
         with self._locked("up"):
             self._plan(specs)
             subnet = self.subnet

@@ -6,12 +6,11 @@ from typing import Any
 
 from migrate.inventory import Host, Inventory
 from migrate.stack import ServiceKind, Stack
+from migrate.target.verdicts import expression
 from migrate.target.watching import PAGE, TICKET, Watched, watched
 
 PASSED = "cloudexit:check_passed"
 """1 where a check passed, 0 where it did not or nobody could look."""
-BACKUP_METRIC = "cloudexit_backup_newest_timestamp_seconds"
-"""Time of the newest restorable moment, written by the backup service for the node exporter's textfile collector."""
 Rule = dict[str, Any]
 
 
@@ -33,31 +32,8 @@ def _verdict(one: Watched, host: Host) -> Rule:
     return {"record": PASSED, "expr": expression(one, host), "labels": labels}
 
 
-def expression(one: Watched, host: Host) -> str:
-    """1 or 0, and 0 where no figure came: a check that could not be asked has not passed."""
-    check = one.check
-    if check.http or check.postgresql:
-        metric = "probe_success" if check.http else '{__name__=~"cloudexit_check_.+_passed"}'
-        labels = _labels(service=one.service, check=check.name, host=host.name)
-        return f"max({_with(metric, labels)}) or vector(0)"
-    if check.unit:
-        labels = _labels(host=host.name, name=one.asked.unit, state="active")
-        return f"max(node_systemd_unit_state{{{labels}}}) or vector(0)"
-    assert check.redis
-    up = f"max(redis_up{{{_labels(host=host.name)}}})"
-    if check.redis.list is None:
-        return f"{up} or vector(0)"
-    # A list that is empty is no key at all, and has no figure.
-    length = f"max(redis_key_size{{{_labels(host=host.name, key=check.redis.list)}}})"
-    return f"({up} * ({length} <= bool {check.redis.at_most} or vector(1))) or vector(0)"
-
-
 def _labels(**labels: str) -> str:
     return ",".join(f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in labels.items())
-
-
-def _with(metric: str, labels: str) -> str:
-    return f"{metric[:-1]},{labels}}}" if metric.endswith("}") else f"{metric}{{{labels}}}"
 
 
 def _alert_of(one: Watched) -> Rule:
@@ -128,9 +104,8 @@ def _data() -> list[Rule]:
 
 def _backup(stack: Stack) -> Iterator[Rule]:
     if any(service.kind is ServiceKind.BACKUP for service in stack.services.values()):
-        newest = f"max({BACKUP_METRIC})"
-        yield _rule("backup: too old", f"(time() - {newest} > 26 * 3600) or absent({BACKUP_METRIC})", "30m", PAGE,
-                    "nothing newer than 26 hours can be restored")  # fmt: skip
+        yield _rule("backup: changes are not archived", "increase(pg_stat_archiver_failed_count[15m]) > 0", "5m", PAGE,
+                    f"the database {ON} cannot hand its changes to the repository")  # fmt: skip
 
 
 def _monitor(monitor: Host) -> list[Rule]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from migrate.inventory import Host, Inventory
 from migrate.servicechecks import HttpCheck, ServiceCheck
 from migrate.stack import Service, ServiceKind, Stack
+from migrate.target.certificates import names_of
 from migrate.target.hostview import bracketed
 
 NODE, NGINX_EDGE, NGINX_MEDIA, BLACKBOX, REDIS = 9100, 9113, 9114, 9115, 9121
@@ -26,6 +27,8 @@ class Watched:
     hosts: tuple[Host, ...]
     asked: Service
     """The service that is spoken to: a worker's check may ask the cache about the worker's queue."""
+    others: tuple[Host, ...] = ()
+    """Hosts of the group that are not asked themselves, where one answers for all."""
 
     @property
     def name(self) -> str:
@@ -45,10 +48,16 @@ class Watched:
 def watched(stack: Stack, inventory: Inventory) -> list[Watched]:
     """Every check of the manifest, once, in its order."""
     return [
-        Watched(name, check, _hosts_of(inventory, check, _asked(stack, service, check)), _asked(stack, service, check))
+        _watched(stack, inventory, name, service, check)
         for name, service in stack.services.items()
         for check in service.checks
     ]
+
+
+def _watched(stack: Stack, inventory: Inventory, name: str, service: Service, check: ServiceCheck) -> Watched:
+    asked = _asked(stack, service, check)
+    group, hosts = inventory.group(asked.group), _hosts_of(inventory, check, asked)
+    return Watched(name, check, hosts, asked, tuple(host for host in group if host not in hosts))
 
 
 def _asked(stack: Stack, service: Service, check: ServiceCheck) -> Service:
@@ -62,12 +71,17 @@ def _asked(stack: Stack, service: Service, check: ServiceCheck) -> Service:
 def _hosts_of(inventory: Inventory, check: ServiceCheck, asked: Service) -> tuple[Host, ...]:
     """A query is asked where the data is, the host that takes writes; everything else on every host."""
     group = inventory.group(asked.group)
-    return tuple(group[:1] if check.postgresql or check.redis else group)
+    if check.redis and (check.redis.saved_within or check.redis.in_step_within):
+        return tuple(group)
+    one_answers = check.postgresql or check.redis or check.logs or check.backup or check.replication
+    return tuple(group[:1] if one_answers else group)
 
 
 def url_of(one: Watched, check: HttpCheck, host: Host, monitor: Host) -> str:
     """What the monitor asks for; of itself over loopback, where its own page is."""
     address = "127.0.0.1" if host.name == monitor.name else bracketed(host.address)
+    if one.asked.tls:
+        return f"https://{address}:{one.asked.tls.port}{check.path}"
     return f"http://{address}:{one.asked.port}{check.path}"
 
 
@@ -107,11 +121,18 @@ def exporter_ports(stack: Stack, inventory: Inventory, host: Host) -> Iterator[t
 
 def http_modules(stack: Stack, inventory: Inventory) -> dict[str, object]:
     """Blackbox modules, one for each HTTP check: the same status, the same text, no redirect followed."""
-    return {one.module: _http_module(one.check, one.check.http) for one in watched(stack, inventory) if one.check.http}
+    return {
+        one.module: _http_module(one.check, one.check.http, names_of(stack, one.asked)[0] if one.asked.tls else "")
+        for one in watched(stack, inventory)
+        if one.check.http
+    }
 
 
-def _http_module(check: ServiceCheck, http: HttpCheck) -> dict[str, object]:
+def _http_module(check: ServiceCheck, http: HttpCheck, name: str) -> dict[str, object]:
+    """`name`: under which an edge is asked by TLS. Who issued its certificate is the certificate check's question."""
     asked: dict[str, object] = {"valid_status_codes": [http.status], "follow_redirects": False}
+    if name:
+        asked |= {"headers": {"Host": name}, "tls_config": {"server_name": name, "insecure_skip_verify": True}}
     if http.contains is not None:
         asked["fail_if_body_not_matches_regexp"] = [re2_quoted(http.contains)]
     return {"prober": "http", "timeout": f"{check.timeout:g}s", "http": asked}

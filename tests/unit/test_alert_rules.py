@@ -42,7 +42,8 @@ def inventory_of(**hosts: tuple[str, tuple[str, ...]]) -> Inventory:
 
 FOUR = inventory_of(
     data=("10.0.0.1", ("database", "cache")), app1=("10.0.0.2", ("app", "worker")),
-    app2=("10.0.0.4", ("app", "worker")), edge=("10.0.0.3", ("edge", "media")), ops=("10.0.0.9", ("monitor",)),
+    app2=("10.0.0.4", ("app", "worker")), edge=("10.0.0.3", ("edge", "media", "mail")),
+    ops=("10.0.0.9", ("monitor", "logs", "backup")),
 )  # fmt: skip
 
 
@@ -125,10 +126,10 @@ def test_exporters_are_open_to_the_monitor_alone_and_never_to_anyone(stack: Stac
     rules_of = {name: {r["port"]: r["sources"] for r in host["firewall"]["rules"]} for name, host in hosts.items()}
     assert rules_of["data"] == {
         5432: ["10.0.0.2", "10.0.0.4"], 6379: ["10.0.0.2", "10.0.0.4"],
-        9100: ["10.0.0.9"], 9121: ["10.0.0.9"], 9187: ["10.0.0.9"], 9188: ["10.0.0.9"],
+        9100: ["10.0.0.9"], 9121: ["10.0.0.9"], 9187: ["10.0.0.9"], 9188: ["10.0.0.9"], 8432: ["10.0.0.9"],
     }  # fmt: skip
     assert rules_of["edge"][8080] == ["10.0.0.3", "10.0.0.9"]
-    assert rules_of["ops"] == {}
+    assert sorted(rules_of["ops"]) == [8432, 19532]
 
 
 def test_a_home_without_a_monitor_has_no_exporter_and_no_hole_in_a_firewall_for_one(stack: Stack) -> None:
@@ -141,7 +142,7 @@ def test_a_home_without_a_monitor_has_no_exporter_and_no_hole_in_a_firewall_for_
 
 
 def test_all_on_one_host_opens_nothing_for_the_monitor(stack: Stack) -> None:
-    one = inventory_of(home1=("10.0.0.1", ("database", "cache", "app", "worker", "edge", "media", "monitor")))
+    one = inventory_of(home1=("10.0.0.1", ("database", "cache", "app", "worker", "edge", "media", "mail", "monitor")))
     assert list(exporters.openings(view_of(stack, "home1", one))) == []
 
 
@@ -160,7 +161,9 @@ def test_secret_addresses_stand_in_the_secret_part_alone(stack: Stack) -> None:
 
 
 def test_mail_needs_somebody_who_sends_it(stack: Stack) -> None:
-    told = Stack.model_validate({**stack.model_dump(exclude_unset=True), "alerts": {"email": "ops@example.net"}})
+    services = {name: service for name, service in stack.services.items() if name != "mail"}
+    alerts = Stack.model_fields["alerts"].annotation
+    told = stack.model_copy(update={"services": services, "alerts": alerts(email="ops@example.net")})
     with pytest.raises(UsageProblem, match="nothing sends mail"):
         monitor.secrets(view_of(told, "ops"))
 

@@ -172,7 +172,7 @@ def inventory(**hosts: tuple[str, ...]) -> Inventory:
 
 
 FLEET = inventory(
-    db1=("database", "cache"), db2=("database",), app=("app", "worker"), edge=("edge", "media"), ops=("backup",)
+    db1=("database", "cache"), db2=("database",), app=("app", "worker"), edge=("edge", "media", "mail"), ops=("backup",)
 )
 
 
@@ -205,14 +205,14 @@ def test_the_repository_and_every_host_of_the_database_are_told_of_each_other_an
 
 
 def test_on_one_machine_no_port_is_opened_for_backups() -> None:
-    one = inventory(home=("database", "cache", "app", "worker", "edge", "media", "backup"))
+    one = inventory(home=("database", "cache", "app", "worker", "edge", "media", "mail", "backup"))
     host = provision_variables(STACK, one, SECRETS).variables["cloudexit_hosts"]["home"]
     assert host["pgbackrest"]["is_repository"] and host["pgbackrest"]["own_stanza"] == "database"
     assert 8432 not in [rule["port"] for rule in host["firewall"]["rules"]]
 
 
 def test_a_home_without_a_host_for_backups_gets_none_of_it() -> None:
-    without = inventory(data=("database", "cache"), app=("app", "worker"), edge=("edge", "media"))
+    without = inventory(data=("database", "cache"), app=("app", "worker"), edge=("edge", "media", "mail"))
     hosts = provision_variables(STACK, without, SECRETS).variables["cloudexit_hosts"]
     assert [host["pgbackrest"] for host in hosts.values()] == [None] * 3
 

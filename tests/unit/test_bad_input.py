@@ -29,7 +29,7 @@ SPOILED = [
     ("{secret:session_key}", "{secret:session}", "services.worker.environment.PLAZA_SECRET_KEY", "no secret"),
     ('site: "http://{edge}/"', 'site: "http://{egde}/"', "site", "no group"),
     ('url: "http://{edge}/media/"', 'url: "http://{}/media/"', "media.plaza.url", "no group"),
-    ("@{database}:5432", "@{databse}:5432", "services.worker.environment.PLAZA_DATABASE_URL", "no group"),
+    ("{mail}:25", "{mial}:25", "services.worker.environment.PLAZA_SMTP_URL", "no group"),
     ("data: [database, cache]", "data: [database, cash]", "rehearsal.hosts.data.1", "no group"),
     ('site: "http://{edge}/"', 'site: "http://{edge/"', "3: site", "a brace without"),
     ('site: "http://{edge}/"', 'site: "http://{anyone}/"', "3: site", "no group"),

@@ -29,6 +29,7 @@ all:
     worker: {hosts: {one: {}}}
     app: {hosts: {one: {}}}
     edge: {hosts: {one: {}}}
+    mail: {hosts: {one: {}}}
 """
 
 

@@ -31,7 +31,8 @@ TLS: dict[str, Any] = {"names": ["plaza.test", "www.plaza.test"], "contact": "op
 CERTIFICATE = {"name": "certificate", "certificate": {"days_left": 20}}
 FRONT_PAGE = {"name": "front-page", "http": {"path": "/"}}
 HOSTS = {
-    "data": Host("data", "10.0.0.1", ("database", "cache", "media")), "app": Host("app", "10.0.0.2", ("app", "worker")),
+    "data": Host("data", "10.0.0.1", ("database", "cache", "media", "mail")),
+    "app": Host("app", "10.0.0.2", ("app", "worker")),
     "one": Host("one", "10.0.0.3", ("edge",)), "two": Host("two", "10.0.0.4", ("edge",)),
 }  # fmt: skip
 INVENTORY = Inventory(Path("hosts.yml"), HOSTS)

@@ -26,6 +26,7 @@ all:
     worker: {hosts: {one: {}}}
     app: {hosts: {one: {}}}
     edge: {hosts: {one: {}}}
+    mail: {hosts: {one: {}}}
 """
 FACTS = """\
 buckets:

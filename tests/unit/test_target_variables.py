@@ -107,7 +107,7 @@ def test_packages_are_one_list_for_all_services_of_a_host(stack: Stack) -> None:
         name: set(packages_of(HostView(stack, THREE, host, SECRETS))) - base for name, host in THREE.hosts.items()
     } == {
         "data": {"postgresql", "python3-psycopg2", "redis-server"},
-        "app": {"python3-packaging", "python3-venv"},
+        "app": {"pgbouncer", "python3-packaging", "python3-venv"},
         "edge": {"libnginx-mod-http-headers-more-filter", "libnginx-mod-http-perl", "nginx"},
         "post": {"opendkim", "postfix"},
     }
@@ -119,13 +119,13 @@ def test_values_that_hold_a_secret_travel_as_secrets_only(stack: Stack) -> None:
     assert [name for name, secret in SECRETS.items() if secret.reveal() in plain] == []
     private = json.loads(given.secrets["hosts"].reveal())
     web = private["app"]["processes"]["environments"]["web"].splitlines()
-    assert 'PLAZA_DATABASE_URL="postgresql://plaza:value-of-database_password@10.0.0.1:5432/plaza"' in web
+    assert 'PLAZA_DATABASE_URL="postgresql://plaza:value-of-database_password@127.0.0.1:6432/plaza"' in web
     assert 'PLAZA_MEDIA_STORE="http://media:value-of-media_password@10.0.0.3:8081/plaza-media/"' in web
     assert 'PLAZA_MEDIA_URL="http://10.0.0.3/media/"' in web
     assert private["data"]["postgresql"]["roles"] == [{"name": "plaza", "password": "value-of-database_password"}]
     assert private["data"]["redis"]["password"] == "value-of-cache_password"
     assert {name: sorted(own) for name, own in private.items()} == {
-        "data": ["postgresql", "redis", "tls"], "app": ["processes", "tls"], "edge": ["edge", "media", "tls"],
+        "data": ["postgresql", "redis", "tls"], "app": ["pooler", "processes", "tls"], "edge": ["edge", "media", "tls"],
         "post": ["mail", "tls"],
     }  # fmt: skip
 
@@ -281,8 +281,9 @@ def test_the_digest_of_the_playbooks_follows_every_file(tmp_path: Path) -> None:
     assert playbooks_digest(copy) != before
 
 
-def test_the_example_inventory_fits_the_example_app(stack: Stack) -> None:
+def test_the_example_inventory_fits_the_example_app() -> None:
     inventory = read_inventory(Path(__file__).parents[2] / "inventories" / "example")
+    stack = on_hosts_of(read_stack(PLAZA), inventory)
     hold_against(stack, inventory)
     hosts, _ = told(stack, inventory)
     assert hosts["edge1"]["edge"]["upstream"] == ["192.0.2.13:8000", "192.0.2.14:8000"]

@@ -8,7 +8,7 @@ import yaml
 from migrate.stack import Service, ServiceKind
 from migrate.target import watching
 from migrate.target.firewall import Opening
-from migrate.target.hostview import HostView
+from migrate.target.hostview import HostView, bracketed
 from migrate.target.parts.part import Part, encoded
 from migrate.target.parts.processes import environment_file
 
@@ -22,8 +22,12 @@ REPLICATION = {
     "cloudexit_replication": {
         "query": "SELECT CASE WHEN NOT pg_is_in_recovery() "
         "OR pg_last_wal_receive_lsn() = pg_last_wal_replay_lsn() THEN 0 "
-        "ELSE COALESCE(extract(epoch FROM now() - pg_last_xact_replay_timestamp()), 0) END AS lag_seconds",
-        "metrics": [{"lag_seconds": {"usage": "GAUGE", "description": "How far a replica is behind"}}],
+        "ELSE COALESCE(extract(epoch FROM now() - pg_last_xact_replay_timestamp()), 0) END AS lag_seconds, "
+        "(SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming') AS followers",
+        "metrics": [
+            {"lag_seconds": {"usage": "GAUGE", "description": "How far a replica is behind"}},
+            {"followers": {"usage": "GAUGE", "description": "Replicas that stream from this server"}},
+        ],
     }
 }
 
@@ -71,11 +75,18 @@ def _service(name: str, program: str, arguments: list[str], environment: str = "
 def _redis(view: HostView, redis: Service) -> dict[str, Any]:
     lists = watching.lists_asked(view.stack, _name_of(view, redis))
     keys = [f"--check-single-keys={','.join(f'db0={key}' for key in lists)}"] if lists else []
+    by_tls = [f"--tls-ca-cert-file={TLS}/authority.crt"] if redis.tls_only else []
     return _service("redis", "prometheus-redis-exporter", [
-        f"--web.listen-address=:{watching.REDIS}", f"--redis.addr=redis://127.0.0.1:{redis.port or 6379}",
+        f"--web.listen-address=:{watching.REDIS}", f"--redis.addr={_redis_address(view, redis)}",
         f"--tls-server-cert-file={TLS}/host.crt", f"--tls-server-key-file={TLS}/host.key",
-        f"--tls-server-ca-cert-file={TLS}/authority.crt", *keys,
+        f"--tls-server-ca-cert-file={TLS}/authority.crt", *by_tls, *keys,
     ])  # fmt: skip
+
+
+def _redis_address(view: HostView, redis: Service) -> str:
+    """By TLS at the address that the host's certificate is for."""
+    port = redis.port or 6379
+    return f"rediss://{bracketed(view.host.address)}:{port}" if redis.tls_only else f"redis://127.0.0.1:{port}"
 
 
 def _databases(view: HostView) -> Iterator[dict[str, Any]]:

@@ -21,7 +21,7 @@ def log_host(view: HostView) -> tuple[Service, Host] | None:
             f"{' and '.join(name for name, _ in found)} are both of kind logs",
             expected="one service of this kind: each host ships its lines to one place",
         )
-    return (found[0][1], view.inventory.lead(found[0][1].group)) if found else None
+    return (found[0][1], view.inventory.lead(found[0][1].group)) if found and view.hosts_of(ServiceKind.LOGS) else None
 
 
 def variables(view: HostView) -> dict[str, Any] | None:
