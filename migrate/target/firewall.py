@@ -45,8 +45,12 @@ def openings(stack: Stack, inventory: Inventory, host: Host) -> list[Opening]:
 
 def addresses_of(inventory: Inventory, groups: Iterable[str]) -> list[str]:
     """Addresses of every host of the groups, once each, in order. Raises UsageProblem where one is a name."""
-    hosts = {host.name: host for group in groups for host in inventory.group(group)}
-    return sorted({_numeric(inventory, host) for host in hosts.values()}, key=_order)
+    return numbers_of(inventory, [host for group in groups for host in inventory.group(group)])
+
+
+def numbers_of(inventory: Inventory, hosts: Iterable[Host]) -> list[str]:
+    """Addresses of hosts, once each, in order. Raises UsageProblem where one is a name."""
+    return sorted({_numeric(inventory, host) for host in hosts}, key=_order)
 
 
 def _numeric(inventory: Inventory, host: Host) -> str:

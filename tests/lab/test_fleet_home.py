@@ -19,6 +19,8 @@ from tests.lab.conftest import LOST, Fleet
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
 OUTSIDE = "outside"
 STRAY = 9999
+TREES = 8082
+"""Port on which media trees are handed out."""
 EXPORTERS = {"edge": (9113,), "media": (9114,), "cache": (9121,), "database": (9187, 9188)}
 """Ports that show the monitor figures, beside the 9100 of every host."""
 UNITS = {"edge": "nginx-edge", "media": "nginx-media", "app": "plaza-web", "worker": "plaza-worker"}
@@ -81,7 +83,8 @@ def test_a_second_run_changes_nothing_on_that_host_either(home: Home) -> None:
 
 def manifest_allows(home: Home) -> set[Way]:
     """Straight from the manifest's text: open_to and writers, host by host, SSH for all, a host itself for itself; and
-    what backups need: their repository and the databases reach each other; and hosts of one Redis or PostgreSQL."""
+    what backups need: their repository and the databases reach each other; and hosts of one Redis or PostgreSQL; and
+    media hosts, which fetch their trees from the one that leads."""
     # The monitor itself listens to its own host alone.
     described = yaml.safe_load(PLAZA.read_text())["services"].values()
     services = [service for service in described if service["kind"] != "monitor"]
@@ -109,6 +112,8 @@ def manifest_allows(home: Home) -> set[Way]:
         for source in (name for name in groups if target != OUTSIDE):
             if "monitor" in groups[source] or source == target:
                 allowed |= {(source, target, "tcp", port) for port in asked | shown}
+    media = {host.name for host in home.inventory.group("media")}
+    allowed |= {(source, home.inventory.lead("media").name, "tcp", TREES) for source in media}
     stray = {(name, name, kind, STRAY) for name in home.inventory.hosts for kind in ("tcp", "udp")}
     return allowed | stray
 

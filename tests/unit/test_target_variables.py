@@ -5,6 +5,7 @@ import hashlib
 import json
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from migrate.target.hostview import HostView
 from migrate.target.parts.media import salted_sha1, url_path
 from migrate.target.parts.processes import environment_file, exec_start, expand
 from migrate.target.playbooks import playbooks_digest, playbooks_folder
-from migrate.target.variables import packages_of, provision_variables
+from migrate.target.variables import packages_of, provision_variables, variables_of
 from tests.ownsecrets import OWN_SECRETS_OF_TESTS
 
 PLAZA = Path(__file__).parents[2] / "examples" / "plaza" / "stack.yaml"
@@ -107,7 +108,7 @@ def test_packages_are_one_list_for_all_services_of_a_host(stack: Stack) -> None:
     } == {
         "data": {"postgresql", "python3-psycopg2", "redis-server"},
         "app": {"pgbouncer", "python3-packaging", "python3-venv"},
-        "edge": {"nginx"},
+        "edge": {"libnginx-mod-http-headers-more-filter", "libnginx-mod-http-perl", "nginx"},
         "post": {"opendkim", "postfix"},
     }
 
@@ -228,6 +229,26 @@ def test_a_value_with_a_line_break_is_refused() -> None:
 )
 def test_a_command_line_reaches_the_process_word_by_word(command: str, expected: str) -> None:
     assert exec_start("plaza", command) == expected
+
+
+def test_media_hosts_hand_out_their_trees_to_each_other_alone(stack: Stack) -> None:
+    groups = ("edge", "media", "mail")
+    two = inventory_of(
+        data=("10.0.0.1", ("database", "cache")), web=("10.0.0.2", ("app", "worker")), edge=("10.0.0.3", groups),
+        edge2=("10.0.0.4", ("edge", "media")),
+    )  # fmt: skip
+    for inventory, lead, follows in (
+        (two, "edge", "edge2"), (replace(two, leads={"media": "edge2"}), "edge2", "edge"),
+    ):  # fmt: skip
+        views = {name: HostView(stack, inventory, host, SECRETS) for name, host in inventory.hosts.items()}
+        told = {name: variables_of(view) for name, view in views.items()}
+        addresses = {name: host.address for name, host in inventory.hosts.items()}
+        assert {name: told[name]["media"]["leads"] for name in (lead, follows)} == {lead: True, follows: False}
+        assert {told[name]["media"]["lead"] for name in (lead, follows)} == {addresses[lead]}
+        rules = {name: {rule["port"]: rule["sources"] for rule in told[name]["firewall"]["rules"]} for name in told}
+        assert rules[lead][8082] == [addresses[follows]] and 8082 not in rules[follows]
+        assert addresses[follows] in rules[lead][8080]
+        assert [name for name in told if "stunnel4" in told[name]["packages"]] == ["edge", "edge2"]
 
 
 def test_media_passwords_are_salted_and_the_same_each_time() -> None:
