@@ -24,7 +24,9 @@ def test_everything_was_proved(undisturbed: Drill) -> None:
     assert undisturbed.report["proved"] is True
     assert undisturbed.report["exit_code"] == 0
     waited = {row["id"] for row in undisturbed.report["steps"] if row["outcome"] != "done"}
-    assert waited <= {"start.database", "start.cache", "start.mail"}, "only what provisioning has started may be found running"
+    assert waited <= {"start.database", "start.cache", "start.mail"}, (
+        "only what provisioning has started may be found running"
+    )
 
 
 def test_every_object_is_accounted_for(undisturbed: Drill) -> None:
