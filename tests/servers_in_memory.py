@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from migrate.errors import Unreachable
 from migrate.inventory import Host, Inventory
 from migrate.ports import Completed
-from migrate.target import remains, replicas, standdown
+from migrate.target import pools, remains, replicas, standdown
 from migrate.target.remains import position_of
 
 
@@ -32,11 +32,24 @@ class Server:
 
 
 @dataclass
+class Pool:
+    """What pgbouncer has on disk and in memory (the address that it leads to), and where its sessions are."""
+
+    file: str
+    memory: str
+    sessions: set[str] = field(default_factory=set)
+    keeps_sessions: bool = False
+    """Whether sessions outlive a reload: those with a server that runs on."""
+    restarts: int = 0
+
+
+@dataclass
 class GroupInMemory:
     """ports.Hosts over servers. A server that leads is followed by all that run; where it has a `line` to one, what it
     writes is under way to that one for as many looks."""
 
     servers: Mapping[str, Server]
+    pools: Mapping[str, Pool] = field(default_factory=dict)
     away: set[str] = field(default_factory=set)
     calls: int = 0
     dies_at: int = 0
@@ -55,6 +68,8 @@ class GroupInMemory:
             for server in self.servers.values():
                 server.under_way.clear()
             raise KeyboardInterrupt
+        if host.name in self.pools:
+            return self._pool(host.name, self.pools[host.name], list(command), stdin.decode())
         server = self.servers[host.name]
         match list(command):
             case [*_, "psql", "-X", "-q", "-At", "-v", _, "-p", _, "-d", _, "-f", "-"] if (
@@ -88,6 +103,21 @@ class GroupInMemory:
             case _:
                 raise AssertionError(script)
         return ""
+
+    def _pool(self, name: str, pool: Pool, command: list[str], stdin: str) -> Completed:
+        match command:
+            case ["sh", "-euc", pools.LOOK, _, port]:
+                servers = "".join(f"{address},5432\n" for address in sorted(pool.sessions))
+                databases = f"name,host,port\npgbouncer,,{port}\nplaza,{pool.memory},5432\n"
+                said = f"{pool.file}{pools.OUTPUT}\n{databases}{pools.OUTPUT}\naddr,port\n{servers}"
+                return Completed(name, "sh", 0, said, "")
+            case ["sh", "-euc", pools.WRITE, _, how]:
+                pool.file, pool.memory = stdin, stdin.partition("host=")[2].partition(" ")[0]
+                if how == pools.CUT or not pool.keeps_sessions:
+                    pool.sessions = {pool.memory} if pool.sessions else set()
+                pool.restarts += how == pools.CUT
+                return Completed(name, "sh", 0, "", "")
+        raise AssertionError(command)
 
     def _state(self, name: str, server: Server) -> str:
         streams = any(other.leads and other.runs for other in self.servers.values() if other is not server)
@@ -142,5 +172,5 @@ class GroupInMemory:
 
 def inventory_led_by(lead: str, servers: Mapping[str, Server], path: Path = Path("hosts.yml")) -> Inventory:
     hosts = {name: Host(name, f"192.0.2.{number}", ("database",)) for number, name in enumerate(servers, 21)}
-    hosts["app1"] = Host("app1", "192.0.2.31", ("app", "worker"))
+    hosts.update({f"app{n}": Host(f"app{n}", f"192.0.2.3{n}", ("app", "worker")) for n in (1, 2)})
     return Inventory(path, hosts, leads={"database": lead})
