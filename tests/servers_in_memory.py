@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from migrate.errors import Unreachable
 from migrate.inventory import Host, Inventory
 from migrate.ports import Completed
-from migrate.target import pools, remains, replicas, standdown
+from migrate.target import failover, pools, remains, replicas, standdown
 from migrate.target.remains import position_of
 
 
@@ -81,6 +81,8 @@ class GroupInMemory:
             case [*_, "-c", query] if "pg_promote" in query:
                 self._promote(server)
                 return Completed(host.name, "psql", 0, "t\n", "")
+            case ["sh", "-c", failover.ASIDE]:
+                return Completed(host.name, "sh", 0, "/var/lib/postgresql/15/main.put-aside-20260101T000000Z\n", "")
             case ["sh", "-c", script, *_]:
                 return Completed(host.name, "sh", 0, self._script(script, server), "")
         raise AssertionError(command)

@@ -12,15 +12,16 @@ import yaml
 from migrate.action import Outcome, StepContext
 from migrate.check import Verdict
 from migrate.errors import GateHeld
-from migrate.inventory import LEADS, read_leads
+from migrate.inventory import LEADS, Host, read_leads
 from migrate.plan import Step
-from migrate.target.replicas import GroupState, require_reached
+from migrate.target.remains import bytes_of, position_of, remains_of
+from migrate.target.replicas import GroupState, ServerState, require_reached
 from migrate.target.succession import Succession
 
 FOLLOW_SECONDS = 60.0
 PROMOTE_SECONDS = 60
-ASIDE = "put-aside"
-"""How the role names data that gave way."""
+ASIDE = "ls -d /var/lib/postgresql/*/main.put-aside-*"
+"""Data that gave way, as the role names them."""
 
 
 @dataclass(frozen=True)
@@ -94,17 +95,49 @@ class Rejoined:
     def apply(self, step: Step, context: StepContext) -> Outcome:
         """Raises GateHeld where it does not follow in time, or the one that leads does not."""
         state = self.succession.look()
-        if require_reached(state, self.succession.lead.name).follows:
+        lead = require_reached(state, self.succession.lead.name)
+        if lead.follows:
             raise GateHeld(
-                f"{self.succession.lead.name} is to lead, and follows", where=f"services.{self.succession.service}",
+                f"{lead.host} is to lead, and follows", where=f"services.{self.succession.service}",
                 expected="the host that leads to take writes", hint=f"cloudexit failover {self.succession.service}",
             )  # fmt: skip
-        had = state.servers.get(step.subject)
+        had = {"had": self._had(step.subject, state, lead)}
+        context.progress(had)  # kept, should the run be killed when the data are aside
         outcome = self.provision(step.subject)
         if not self.succession.awaited(lambda seen: _follows(seen, step.subject), FOLLOW_SECONDS, context):
-            raise GateHeld(f"it does not follow {self.succession.lead.name}", where=step.subject)
-        kept = {"had": {"timeline": had.timeline, "bytes of WAL": had.position}} if had else {}
-        return Outcome({**outcome.detail, **kept, "data put aside": f"/var/lib/postgresql/*/main.{ASIDE}-*"})
+            raise GateHeld(
+                f"it does not follow {lead.host}", where=step.subject,
+                expected="a replica that streams from it", hint="journalctl -u 'postgresql@*' -n 50 on it",
+            )  # fmt: skip
+        aside = self.succession.hosts.run(self._host(step.subject), ["sh", "-c", ASIDE]).stdout.split()
+        return Outcome({**outcome.detail, **had, "data put aside": aside})
+
+    def _host(self, name: str) -> Host:
+        return self.succession.inventory.hosts[name]
+
+    def _had(self, host: str, state: GroupState, lead: ServerState) -> dict[str, object]:
+        """How far a server had come that gives way, whether it runs or not, and how far beyond what was taken over."""
+        server = state.servers.get(host)
+        if server:
+            timeline, position = server.timeline, max(server.position, server.received)
+        elif host in state.stopped:
+            remains = remains_of(self.succession.hosts, self._host(host))
+            if not remains.ended:
+                return {"data": "none"}
+            timeline, position = remains.timeline, remains.position
+        else:
+            raise state.away[host]
+        parted = ended_at(lead, timeline)
+        gone = {} if parted is None else {
+            "timeline ended at": position_of(parted), "bytes that no other has": max(0, position - parted),
+        }  # fmt: skip
+        return {"timeline": timeline, "up to": position_of(position), **gone}
+
+
+def ended_at(lead: ServerState, timeline: int) -> int | None:
+    """Where an earlier timeline ended by the history of the server that leads; None where it knows of no end."""
+    ends = [line.split()[:2] for line in lead.history.splitlines() if line.strip() and not line.startswith("#")]
+    return next((bytes_of(position) for number, position in ends if int(number) == timeline), None)
 
 
 def _follows(state: GroupState, host: str) -> bool:

@@ -1,5 +1,6 @@
 """Who comes to lead a database after another, what is refused, what a kill leaves: nothing is lost in silence."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from itertools import count
 
@@ -9,11 +10,11 @@ from migrate.action import Action, Outcome, StepContext
 from migrate.check import Verdict
 from migrate.errors import CloudexitError, GateHeld, Unreachable
 from migrate.manifest import read_stack
-from migrate.planner import failover_plan
+from migrate.planner import failover_plan, rejoin_plan
 from migrate.runner import carry_out
 from migrate.stack import Stack
-from migrate.target import standdown
-from migrate.target.failover import Promoted
+from migrate.target import failover, standdown
+from migrate.target.failover import Promoted, Rejoined
 from migrate.target.replicas import look_at_group
 from migrate.target.standdown import OthersStoodDown
 from migrate.target.succession import Succession, choose
@@ -27,6 +28,7 @@ OFF = {"data1": Unreachable("no SSH: timed out", where="data1")}
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     for bound in ("CATCH_UP_SECONDS", "SETTLE_SECONDS", "START_SECONDS"):
         monkeypatch.setattr(standdown, bound, 0.05)
+    monkeypatch.setattr(failover, "FOLLOW_SECONDS", 0.05)
 
 
 @pytest.fixture(scope="module")
@@ -207,3 +209,50 @@ def test_a_server_that_answers_nobody_but_runs_is_stopped_before_another_one_lea
     assert OthersStoodDown(given).verify(step, StepContext()) is Verdict.FAIL
     carried_out(given)
     assert group.servers["data1"].held
+
+
+def rejoined(given: Succession, host: str, told: list[Mapping[str, object]] | None = None) -> Mapping[str, object]:
+    """What the rejoin of a host says; `told` gets what was in the journal before anything was changed."""
+    assert isinstance(given.hosts, GroupInMemory)
+    server = given.hosts.servers[host]
+    before = told if told is not None else []
+
+    def provision(name: str) -> Outcome:
+        assert before, "what it had is said before it gives way"
+        server.leads, server.runs, server.held, server.timeline = False, True, True, 2
+        return Outcome({"provisioned": name})
+
+    step = rejoin_plan(given.stack, given.inventory, "database", host).steps[0]
+    end = carry_out(step, Rejoined(given, provision), StepContext(progress=before.append))
+    if end.error:
+        raise end.error
+    return end.outcome.detail
+
+
+def after_an_unclean_fail_over(**of_data1: object) -> GroupInMemory:
+    """data2 was promoted at byte 960."""
+    new = Server(leads=True, timeline=2, received=5000, history="1\t0/3C0\tno recovery target specified\n")
+    return GroupInMemory({"data1": Server(received=1008, **of_data1), "data2": new})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "old",
+    [{"leads": True}, {"leads": True, "runs": False, "crashed": True, "record": 8}, {"runs": False, "held": True}],
+)
+def test_a_rejoin_says_what_the_old_server_had_that_no_other_has_even_if_it_does_not_run(
+    stack: Stack, old: dict[str, object]
+) -> None:
+    had = rejoined(succession(stack, after_an_unclean_fail_over(**old)), "data1")
+    assert had["had"] == {"timeline": 1, "up to": "0/3F0", "timeline ended at": "0/3C0", "bytes that no other has": 48}
+    assert had["data put aside"] == ["/var/lib/postgresql/15/main.put-aside-20260101T000000Z"]
+
+
+def test_a_server_that_follows_is_left_as_it_is(stack: Stack) -> None:
+    group = GroupInMemory({"data1": Server(timeline=2), "data2": Server(leads=True, timeline=2)})
+    assert rejoined(succession(stack, group), "data1") == {}
+
+
+def test_nothing_rejoins_a_group_that_nobody_leads(stack: Stack) -> None:
+    group = GroupInMemory({"data1": Server(runs=False), "data2": Server()})
+    with pytest.raises(GateHeld, match="data2 is to lead, and follows"):
+        rejoined(succession(stack, group), "data1")
