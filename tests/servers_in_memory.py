@@ -10,7 +10,7 @@ from migrate.errors import Unreachable
 from migrate.inventory import Host, Inventory
 from migrate.ports import Completed
 from migrate.target import failover, pools, remains, replicas, standdown
-from migrate.target.remains import position_of
+from migrate.target.timelines import position_of
 
 
 @dataclass
@@ -155,7 +155,7 @@ class GroupInMemory:
             "Minimum recovery ending location:     0/0", f"Timeline of the newest WAL: {server.timeline}",
             f"Last record: {last} {server.record}",
         ]  # fmt: skip
-        return "\n".join(lines)
+        return "\n".join((*lines, *(f"History: {line}" for line in server.history.splitlines())))
 
     @property
     def leading(self) -> list[str]:

@@ -4,7 +4,7 @@ Each step looks before it acts, so that the whole can be killed anywhere and giv
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import yaml
@@ -14,9 +14,10 @@ from migrate.check import Verdict
 from migrate.errors import GateHeld
 from migrate.inventory import LEADS, Host, read_leads
 from migrate.plan import Step
-from migrate.target.remains import bytes_of, position_of, remains_of
+from migrate.target.remains import remains_of
 from migrate.target.replicas import GroupState, ServerState, require_reached
 from migrate.target.succession import Succession
+from migrate.target.timelines import ends_of, parted_at, position_of
 
 FOLLOW_SECONDS = 60.0
 PROMOTE_SECONDS = 60
@@ -53,28 +54,36 @@ class Promoted:
 
 @dataclass(frozen=True)
 class LeadWritten:
-    """`leads.yml` beside the inventory says who leads."""
+    """`leads.yml` beside the inventory says who leads, where that is not the group's first host."""
 
     succession: Succession
 
     def verify(self, step: Step, context: StepContext) -> Verdict:
-        inventory = self.succession.inventory
-        written = read_leads(inventory.path, inventory.hosts)
-        return (
-            Verdict.PASS if written.get(self.succession.settings.group) == self.succession.lead.name else Verdict.FAIL
-        )
+        lead = self._written().get(self.succession.settings.group, self._first)
+        return Verdict.PASS if lead == self.succession.lead.name else Verdict.FAIL
 
     def apply(self, step: Step, context: StepContext) -> Outcome:
-        inventory = self.succession.inventory
-        group = self.succession.settings.group
-        leads = {**read_leads(inventory.path, inventory.hosts), group: self.succession.lead.name}
+        inventory, group, lead = self.succession.inventory, self.succession.settings.group, self.succession.lead.name
+        leads = {**self._written(), group: lead}
+        if lead == self._first:
+            del leads[group]
         write_leads(inventory.path, leads)
-        return Outcome({"file": str(inventory.path.with_name(LEADS)), "group": group, "host": leads[group]})
+        return Outcome({"file": str(inventory.path.with_name(LEADS)), "group": group, "host": lead})
+
+    def _written(self) -> dict[str, str]:
+        return read_leads(self.succession.inventory.path, self.succession.inventory.hosts)
+
+    @property
+    def _first(self) -> str:
+        return replace(self.succession.inventory, leads={}).lead(self.succession.settings.group).name
 
 
 def write_leads(inventory: Path, leads: Mapping[str, str]) -> None:
-    """Whole or not at all."""
+    """Whole or not at all; no file where the first host of every group leads."""
     path = inventory.with_name(LEADS)
+    if not leads:
+        path.unlink(missing_ok=True)
+        return
     temporary = path.with_name(path.name + ".tmp")
     words = "# Which host leads its group, where it is not the first one. Written by: cloudexit failover\n"
     temporary.write_text(words + yaml.safe_dump(dict(leads)), encoding="utf-8")
@@ -119,25 +128,21 @@ class Rejoined:
         """How far a server had come that gives way, whether it runs or not, and how far beyond what was taken over."""
         server = state.servers.get(host)
         if server:
-            timeline, position = server.timeline, max(server.position, server.received)
+            timeline, position, history = server.timeline, max(server.position, server.received), server.history
         elif host in state.stopped:
             remains = remains_of(self.succession.hosts, self._host(host))
             if not remains.ended:
                 return {"data": "none"}
-            timeline, position = remains.timeline, remains.position
+            timeline, position, history = remains.timeline, remains.position, remains.history
         else:
             raise state.away[host]
-        parted = ended_at(lead, timeline)
-        gone = {} if parted is None else {
-            "timeline ended at": position_of(parted), "bytes that no other has": max(0, position - parted),
+        past = {**ends_of(history), timeline: position}
+        common, parted = parted_at(past, {**ends_of(lead.history), lead.timeline: lead.position})
+        return {
+            "timeline": timeline, "up to": position_of(position),
+            "in common": f"timeline {common}, {position_of(parted)}",
+            "bytes that no other has": max(0, position - parted),
         }  # fmt: skip
-        return {"timeline": timeline, "up to": position_of(position), **gone}
-
-
-def ended_at(lead: ServerState, timeline: int) -> int | None:
-    """Where an earlier timeline ended by the history of the server that leads; None where it knows of no end."""
-    ends = [line.split()[:2] for line in lead.history.splitlines() if line.strip() and not line.startswith("#")]
-    return next((bytes_of(position) for number, position in ends if int(number) == timeline), None)
 
 
 def _follows(state: GroupState, host: str) -> bool:

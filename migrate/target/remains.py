@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from migrate.errors import GateHeld
 from migrate.inventory import Host
 from migrate.ports import Hosts
+from migrate.target.timelines import bytes_of, end_of_record
 
 READ_SECONDS = 180.0
 """Reading WAL from the last checkpoint on: 4 GB of it at most, but for a server that could not keep up."""
-SEGMENT, PAGE, SEGMENT_HEADER, PAGE_HEADER, ALIGNMENT = 16 << 20, 8192, 40, 24, 8
-"""Of WAL as Debian's packages write it, in bytes."""
 FIND = """
 set -eu
 cd /
@@ -43,6 +42,7 @@ echo "Timeline of the newest WAL: $timeline"
 last=$(as_postgres "$bin/pg_waldump" -p "$data/pg_wal" -t "$timeline" -s "$start" 2>/dev/null \
   | sed -n 's|^.*len (rec/tot): *[0-9]*/ *\([0-9]*\),.*, lsn: \([0-9A-F/]*\),.*$|\2 \1|p' | tail -n 1)
 echo "Last record: $last"
+[ ! -e "$data/pg_wal/$newest.history" ] || sed 's/^/History: /' "$data/pg_wal/$newest.history"
 """
 )
 """The control file knows the last checkpoint. What came after it, whether the server was stopped or died, is found by
@@ -62,6 +62,8 @@ class Remains:
     """What the control file calls its state; empty where there are no data."""
     timeline: int = 0
     position: int = 0
+    history: str = ""
+    """Where earlier timelines ended, as PostgreSQL keeps it."""
     known_to_end: bool = True
     """Whether the WAL could be read to its end. If not, `position` is in the last checkpoint: there may be more."""
 
@@ -85,7 +87,9 @@ def remains_of(hosts: Hosts, host: Host) -> Remains:
 
 def read_remains(host: str, text: str) -> Remains:
     """From what READ prints."""
-    told = {name: value.strip() for name, _, value in (line.partition(":") for line in text.splitlines())}
+    lines = [line.partition(":") for line in text.splitlines()]
+    told = {name: value.strip() for name, _, value in lines}
+    history = "\n".join(value.strip() for name, _, value in lines if name == "History")
     runs = told["unit"] not in ("inactive", "failed")
     if "Database cluster state" not in told:
         return Remains(host, runs, "held" in told)
@@ -94,25 +98,6 @@ def read_remains(host: str, text: str) -> Remains:
     start, _, length = (told["Last record"] or "0/0 0").partition(" ")
     return Remains(
         host, runs, "held" in told, told["Database cluster state"], int(told["Timeline of the newest WAL"]),
-        max(checkpoint + 1, replayed, end_of_record(bytes_of(start), int(length))), bytes_of(start) >= checkpoint,
+        max(checkpoint + 1, replayed, end_of_record(bytes_of(start), int(length))), history,
+        bytes_of(start) >= checkpoint,
     )  # fmt: skip
-
-
-def end_of_record(start: int, length: int) -> int:
-    """Where a record of WAL ends: pages that it goes on over begin with a header that is not its own."""
-    position = start
-    while length > (room := PAGE - position % PAGE):
-        position, length = position + room, length - room
-        position += SEGMENT_HEADER if position % SEGMENT == 0 else PAGE_HEADER
-    return -(-(position + length) // ALIGNMENT) * ALIGNMENT
-
-
-def bytes_of(position: str) -> int:
-    """A position as PostgreSQL writes it (1/2A000028)."""
-    high, _, low = position.partition("/")
-    return (int(high, 16) << 32) + int(low, 16)
-
-
-def position_of(position: int) -> str:
-    """As PostgreSQL writes it."""
-    return f"{position >> 32:X}/{position & 0xFFFFFFFF:X}"

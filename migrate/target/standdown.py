@@ -8,9 +8,10 @@ from migrate.check import Verdict
 from migrate.errors import GateHeld, Unreachable
 from migrate.inventory import Host
 from migrate.plan import Step
-from migrate.target.remains import FIND, Remains, bytes_of, position_of, remains_of
+from migrate.target.remains import FIND, Remains, remains_of
 from migrate.target.replicas import GroupState, ServerState, require_one_leader, require_reached
 from migrate.target.succession import Lacking, Succession, has_received, lacking
+from migrate.target.timelines import bytes_of, position_of
 
 STOP_SECONDS = 120.0
 START_SECONDS = 60.0

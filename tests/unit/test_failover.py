@@ -3,18 +3,20 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from itertools import count
+from pathlib import Path
 
 import pytest
 
 from migrate.action import Action, Outcome, StepContext
 from migrate.check import Verdict
 from migrate.errors import CloudexitError, GateHeld, Unreachable
+from migrate.inventory import read_leads
 from migrate.manifest import read_stack
 from migrate.planner import failover_plan, rejoin_plan
 from migrate.runner import carry_out
 from migrate.stack import Stack
 from migrate.target import failover, standdown
-from migrate.target.failover import Promoted, Rejoined
+from migrate.target.failover import LeadWritten, Promoted, Rejoined, write_leads
 from migrate.target.replicas import look_at_group
 from migrate.target.standdown import OthersStoodDown
 from migrate.target.succession import Succession, choose
@@ -243,7 +245,8 @@ def test_a_rejoin_says_what_the_old_server_had_that_no_other_has_even_if_it_does
     stack: Stack, old: dict[str, object]
 ) -> None:
     had = rejoined(succession(stack, after_an_unclean_fail_over(**old)), "data1")
-    assert had["had"] == {"timeline": 1, "up to": "0/3F0", "timeline ended at": "0/3C0", "bytes that no other has": 48}
+    parted = {"in common": "timeline 1, 0/3C0", "bytes that no other has": 48}
+    assert had["had"] == {"timeline": 1, "up to": "0/3F0", **parted}
     assert had["data put aside"] == ["/var/lib/postgresql/15/main.put-aside-20260101T000000Z"]
 
 
@@ -256,3 +259,18 @@ def test_nothing_rejoins_a_group_that_nobody_leads(stack: Stack) -> None:
     group = GroupInMemory({"data1": Server(runs=False), "data2": Server()})
     with pytest.raises(GateHeld, match="data2 is to lead, and follows"):
         rejoined(succession(stack, group), "data1")
+
+
+def test_leads_yml_names_who_leads_and_is_gone_when_the_first_host_does_again(stack: Stack, tmp_path: Path) -> None:
+    servers = {"data1": Server(), "data2": Server()}
+    (tmp_path / "leads.yml").write_text("cache: data2\n")
+    for lead, written in (("data2", {"cache": "data2", "database": "data2"}), ("data1", {"cache": "data2"})):
+        inventory = inventory_led_by(lead, servers, tmp_path / "hosts.yml")
+        hosts = {name: replace(host, groups=(*host.groups, "cache")) for name, host in inventory.hosts.items()}
+        given = Succession(stack, replace(inventory, hosts=hosts), GroupInMemory(servers), "database")
+        step = failover_plan(given.stack, given.inventory, "database").steps[3]
+        assert LeadWritten(given).verify(step, StepContext()) is Verdict.FAIL
+        assert carry_out(step, LeadWritten(given), StepContext()).error is None
+        assert read_leads(tmp_path / "hosts.yml", hosts) == written
+    write_leads(tmp_path / "hosts.yml", {})
+    assert not (tmp_path / "leads.yml").exists()
