@@ -20,18 +20,13 @@ from migrate.journal import Journal
 from migrate.planner import failover_plan, rejoin_plan
 from migrate.ports import Hosts
 from migrate.stack import ServiceKind
-from migrate.target.failover import (
-    LeadWritten,
-    OthersStoodDown,
-    PoolsRepointed,
-    Promoted,
-    Rejoined,
-    Succession,
-    choose,
-)
+from migrate.target.failover import LeadWritten, Promoted, Rejoined
 from migrate.target.parts.postgresql import DEFAULT_PORT
+from migrate.target.pools import PoolsRepointed
 from migrate.target.provision import Narrowed, Provision
-from migrate.target.replicas import GroupState, look_at_group
+from migrate.target.replicas import GroupState, look_at_group, require_one_leader
+from migrate.target.standdown import OthersStoodDown
+from migrate.target.succession import Succession, choose
 
 COMMAND = "failover"
 
@@ -44,6 +39,9 @@ def failover(
     old_is_off: Annotated[
         bool, typer.Option("--old-is-off", help="You see to it that hosts which do not answer take no writes.")
     ] = False,
+    accept_loss: Annotated[
+        bool, typer.Option("--accept-loss", help="Go on although another host has what this one lacks: it is lost.")
+    ] = False,
     rejoin: Annotated[
         str, typer.Option("--rejoin", metavar="HOST", help="Copy this host from the one that leads instead.")
     ] = "",
@@ -55,10 +53,7 @@ def failover(
     """Has another host lead a database, once all that the one that led has is there. Started again, it goes on."""
     undertaking = Undertaking.read(stack, inventory, state)
     group = _group(undertaking, service)
-    for host in filter(None, (to, rejoin)):
-        if host not in group:
-            raise UsageProblem(f"{host!r} is no host of {service}", where=str(undertaking.inventory.path),
-                               expected=", ".join(group))  # fmt: skip
+    _require_members(undertaking, service, group, to, rejoin)
     undertaking.make_ready()
     output, hosts = Output(as_json, verbose, quiet), SshHosts()
     if rejoin:
@@ -67,11 +62,32 @@ def failover(
         return
     settings = undertaking.stack.services[service]
     found = look_at_group(hosts, undertaking.inventory.group(settings.group), settings.port or DEFAULT_PORT)
-    heir = to or _unfinished(undertaking, service) or choose(found, group[0], service)
+    require_one_leader(found, service)
+    heir = to or _unfinished(undertaking, service, found) or choose(found, group[0], service)
     settled = replace(undertaking, inventory=_led_by(undertaking.inventory, settings.group, heir))
-    output.say(f"{heir} is to lead {service}")
+    output.say(_words(found, heir, service))
     plan = failover_plan(settled.stack, settled.inventory, service)
-    execute(COMMAND, plan, settled.state, _actions(settled, hosts, service, found, old_is_off), output)
+    succession = Succession(settled.stack, settled.inventory, hosts, service,
+                            off=found.away if old_is_off else {}, accept_loss=accept_loss)  # fmt: skip
+    execute(COMMAND, plan, settled.state, _actions(settled, succession, found), output)
+
+
+def _require_members(undertaking: Undertaking, service: str, group: list[str], to: str, rejoin: str) -> None:
+    for host in filter(None, (to, rejoin)):
+        if host not in group:
+            raise UsageProblem(f"{host!r} is no host of {service}", where=str(undertaking.inventory.path),
+                               expected=", ".join(group))  # fmt: skip
+    if rejoin == group[0]:
+        raise UsageProblem(f"{rejoin} leads {service} by the inventory", where=str(undertaking.inventory.path),
+                           expected=f"one that is to follow: {', '.join(group[1:]) or 'there is none'}",
+                           hint=f"where another one leads: cloudexit failover {service} --to THAT-ONE")  # fmt: skip
+
+
+def _words(found: GroupState, heir: str, service: str) -> str:
+    server = found.servers.get(heir)
+    if server is None or not server.follows or found.leaders:
+        return f"{heir} is to lead {service}"
+    return f"{heir} is to lead {service}; the newest write that it has was made {server.seconds_behind:,.1f} s ago"
 
 
 def _group(undertaking: Undertaking, service: str) -> list[str]:
@@ -93,8 +109,9 @@ def _led_by(inventory: Inventory, group: str, host: str) -> Inventory:
     return replace(inventory, leads={**inventory.leads, group: host})
 
 
-def _unfinished(undertaking: Undertaking, service: str) -> str:
-    """Who was to lead by a fail-over of this service that did not end well: the same command goes on with it."""
+def _unfinished(undertaking: Undertaking, service: str, found: GroupState) -> str:
+    """Who was to lead by a fail-over of this service that did not end well, and still can: the same command goes on
+    with it."""
     if not undertaking.state.journal.exists():
         return ""
     journal = Journal(undertaking.state.journal, read_only=True)
@@ -105,11 +122,12 @@ def _unfinished(undertaking: Undertaking, service: str) -> str:
     if not runs or runs[-1].outcome == "done":
         return ""
     steps = {step["kind"]: step["subject"] for step in runs[-1].plan["steps"]}
-    return str(steps.get("failover.promote", "")) if steps.get("failover.stand-down") == service else ""
+    heir = str(steps.get("failover.promote", ""))
+    return heir if steps.get("failover.stand-down") == service and heir in found.servers else ""
 
 
-def _actions(undertaking: Undertaking, hosts: Hosts, service: str, found: GroupState, old_is_off: bool) -> ActionsFor:
-    succession = Succession(undertaking.stack, undertaking.inventory, hosts, service, old_is_off)
+def _actions(undertaking: Undertaking, succession: Succession, found: GroupState) -> ActionsFor:
+    hosts = succession.hosts
     there = tuple(name for name in undertaking.inventory.hosts if name not in found.away)
     assembled = undertaking.actions()
 

@@ -13,20 +13,26 @@ from migrate.target.sidebyside import answers_and_faults_of
 
 LOOK_SECONDS = 20.0
 STATE = """
+WITH newest AS (
+  SELECT coalesce(max(('x' || substr(name, 1, 8))::bit(32)::int), 1) AS timeline
+  FROM pg_ls_waldir() WHERE name ~ '^[0-9A-F]{24}$')
 SELECT json_build_object(
   'follows', pg_is_in_recovery(),
-  'timeline', (SELECT timeline_id FROM pg_control_checkpoint()),
+  'timeline', timeline,
+  'history', pg_read_file('pg_wal/' || lpad(upper(to_hex(timeline)), 8, '0') || '.history', 0, 1000000, true),
   'position',
     (CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END) - '0/0'::pg_lsn,
-  'received', coalesce(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn(), '0/0'::pg_lsn) - '0/0'::pg_lsn,
+  'received',
+    coalesce(greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()), '0/0'::pg_lsn) - '0/0'::pg_lsn,
   'replayed_at', extract(epoch FROM pg_last_xact_replay_timestamp()),
   'now', extract(epoch FROM clock_timestamp()),
   'streams', (SELECT count(*) > 0 FROM pg_stat_wal_receiver WHERE status = 'streaming'),
   'followers', (SELECT coalesce(json_agg(json_build_object('name', application_name, 'state', state,
      'bytes', pg_current_wal_lsn() - replay_lsn, 'seconds', coalesce(extract(epoch FROM replay_lag), 0))), '[]')
      FROM pg_stat_replication WHERE NOT pg_is_in_recovery() AND application_name <> 'pg_basebackup')
-)
+) FROM newest
 """
+"""The timeline is that of the newest WAL: the control file learns of another one minutes later."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +48,8 @@ class ServerState:
     followers: Mapping[str, Mapping[str, Any]]
     seconds_behind: float
     """Age of the newest transaction that was replayed; grows on a database that nobody writes to."""
+    history: str = ""
+    """Where earlier timelines ended, as PostgreSQL keeps it."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +93,7 @@ def _ask(hosts: Hosts, host: Host, port: int) -> ServerState | str:
     followers = {follower["name"]: follower for follower in told["followers"]}
     return ServerState(
         host.name, told["follows"], told["timeline"], int(told["position"]), int(told["received"]), told["streams"],
-        followers, behind,
+        followers, behind, told["history"] or "",
     )  # fmt: skip
 
 

@@ -4,8 +4,10 @@ from typing import Any
 
 from migrate.errors import UsageProblem
 from migrate.inventory import Inventory
-from migrate.stack import Service, ServiceKind
+from migrate.plan import digest_of
+from migrate.stack import Service, ServiceKind, Stack
 from migrate.target.hostview import HostView
+from migrate.target.parts import tls
 from migrate.target.parts.part import Part
 from migrate.target.parts.postgresql import DEFAULT_PORT
 
@@ -27,17 +29,24 @@ def pooled(view: HostView) -> tuple[str, Service] | None:
     return found[0] if found else None
 
 
-def databases_text(service: Service, inventory: Inventory) -> str:
-    """The line of pgbouncer's settings that says where every database is. A fail-over writes it too."""
-    return f"[databases]\n* = host={inventory.address(service.group)} port={service.port or DEFAULT_PORT}\n"
+def databases_text(stack: Stack, inventory: Inventory, name: str) -> str:
+    """The lines of pgbouncer's settings that say where the databases of a service are. A fail-over writes them too."""
+    service = stack.services[name]
+    where = f"host={inventory.address(service.group)} port={service.port or DEFAULT_PORT}"
+    databases = [database for database, one in stack.databases.items() if one.service == name]
+    return "[databases]\n" + "".join(f"{database} = {where}\n" for database in (*sorted(databases), "*"))
 
 
 def variables(view: HostView) -> dict[str, Any] | None:
     found = pooled(view)
     if found is None:
         return None
-    _, service = found
-    return {"port": service.pool_port, "databases": databases_text(service, view.inventory)}
+    name, service = found
+    return {
+        "port": service.pool_port,
+        "databases": databases_text(view.stack, view.inventory, name),
+        "authority": digest_of(tls.variables(view)["authority"]),
+    }
 
 
 def secrets(view: HostView) -> dict[str, Any]:
@@ -54,4 +63,4 @@ def _quoted(password: str) -> str:
     return password.replace('"', '""')
 
 
-PART = Part("pooler", variables, secrets, packages=lambda view: ("pgbouncer",))
+PART = Part("pooler", variables, secrets, packages=lambda view: ("pgbouncer", "postgresql-client"))

@@ -5,10 +5,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from migrate.inventory import Host
+from migrate.plan import digest_of
 from migrate.stack import Service, ServiceKind
 from migrate.target.firewall import Opening, addresses_of
 from migrate.target.hostview import HostView
 from migrate.target.ownsecrets import REPLICATION
+from migrate.target.parts import tls
 from migrate.target.parts.part import Part
 
 DEFAULT_PORT = 5432
@@ -27,6 +29,7 @@ def variables(view: HostView) -> dict[str, Any] | None:
         "clients": [_network(address) for address in clients],
         "lead": {"name": lead.name, "address": lead.address},
         "leads": view.leads(service),
+        "certificate": digest_of(tls.variables(view)),
         "peers": [{"name": peer.name, "network": _network(peer.address)} for peer in _peers(view, service)],
     }
 

@@ -1,0 +1,277 @@
+"""PostgreSQL of a home of several servers: a replica that keeps up, and another host that leads while the app writes.
+
+The tests of this module share the fleet and follow each other: what one has made, the next looks at. In the end the
+first host leads again, as it did before.
+"""
+
+import json
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from migrate.check import CheckResult, Verdict
+from migrate.errors import ExitCode
+from migrate.inventory import LEADS, read_inventory
+from migrate.plan import Effect, Phase, Step
+from migrate.target.backups import FirstBackup
+from tests.app_writers import Writer
+from tests.drill import CLOUDEXIT
+from tests.homes import CONTEXT, PLAZA, STEP, Home, changed_tasks
+from tests.lab.conftest import Fleet
+
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
+BACK_WITHIN = 20.0
+"""Seconds in which the app may write nothing."""
+COMMAND_SECONDS = 500
+GROUP, DATABASE = "database", "plaza"
+UNITS = {"media": "nginx-media", "worker": "plaza-worker", "app": "plaza-web", "edge": "nginx-edge"}
+SERVER = "postgresql@$(ls /etc/postgresql)-main.service"
+"""`postgresql.service` itself is an umbrella: stopping it says nothing of the server."""
+CUT_OFF = """
+nft add table inet cut
+nft 'add chain inet cut in {{ type filter hook input priority -10; }}'
+nft add rule inet cut in ip saddr {address} tcp dport 5432 drop
+"""
+TABLES = """
+SET ROLE plaza;
+CREATE TABLE users (name text);
+INSERT INTO users VALUES ('ada');
+CREATE TABLE written (number int PRIMARY KEY);
+"""
+BACKUP = Step("restore.backup", Phase.RESTORE, "restore.backup", "title", Effect.REVERSIBLE, subject="backup")
+
+
+@dataclass(frozen=True)
+class Site:
+    """The home of the fleet with its app running, and an operator's state folder."""
+
+    home: Home
+    state: Path
+
+    @property
+    def servers(self) -> list[str]:
+        """By the inventory's order, whoever leads."""
+        return [host.name for host in replace(self.home.inventory, leads={}).group(GROUP)]
+
+    @property
+    def leads_file(self) -> Path:
+        return self.home.inventory.path.with_name(LEADS)
+
+    def failover(self, *options: str) -> tuple[int, dict[str, Any]]:
+        command = [CLOUDEXIT, "failover", GROUP, "--stack", str(PLAZA), "-i", str(self.home.inventory.path)]
+        done = subprocess.run(
+            [*command, "--state", str(self.state), "--json", *options],
+            capture_output=True, text=True, timeout=COMMAND_SECONDS, check=False,
+        )  # fmt: skip
+        print(done.stderr)
+        return done.returncode, json.loads(done.stdout or "{}")
+
+    def as_it_is_led(self) -> Home:
+        return replace(self.home, inventory=read_inventory(self.home.inventory.path))
+
+    def sql(self, host: str, script: str, database: str = DATABASE) -> str:
+        argv = ["env", "--chdir=/", "psql", "-X", "-q", "-At", "-v", "ON_ERROR_STOP=1", "-d", database]
+        done = self.home.hosts.run(self.home.inventory.hosts[host], argv, stdin=script.encode(), as_user="postgres")
+        assert done, done
+        return done.stdout.strip()
+
+    def follows(self, host: str) -> bool:
+        asked = "SELECT pg_is_in_recovery() AND EXISTS (SELECT FROM pg_stat_wal_receiver WHERE status = 'streaming')"
+        return self.sql(host, asked, "postgres") == "t"
+
+    def replication(self) -> CheckResult:
+        """One look of the manifest's own check."""
+        results = self.as_it_is_led().checks().of_service(GROUP, patient=False)
+        return next(result for result in results if result.name == f"{GROUP}: replicas-keep-up")
+
+    @contextmanager
+    def through_the_pool(self, options: str = "") -> Iterator[psycopg.Connection]:
+        """As the app on its first host: it knows the pool on 127.0.0.1, and not where the database is."""
+        app = self.home.inventory.group("app")[0]
+        service = self.home.stack.services[GROUP]
+        with (
+            self.home.hosts.tunnel(app, service.pool_port or 0) as port,
+            psycopg.connect(
+                host="127.0.0.1", port=port, dbname=DATABASE, user="plaza", autocommit=True, connect_timeout=10,
+                password=self.home.secrets["database_password"].reveal(), options=options or None,
+            ) as connection,
+        ):  # fmt: skip
+            yield connection
+
+
+def step(report: dict[str, Any], name: str) -> dict[str, Any]:
+    found: dict[str, Any] = next(one for one in report["steps"] if one["id"] == name)
+    return found
+
+
+def eventually(question: Callable[[], bool], seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not question():
+        assert time.monotonic() < deadline, f"not within {seconds} s"
+        time.sleep(0.2)
+
+
+@pytest.fixture(scope="module")
+def site(fleet: Fleet, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """Every check of the manifest passes: the app runs, the database has users, a backup was made."""
+    state = tmp_path_factory.mktemp("state")
+    state.chmod(0o700)
+    shutil.copy(fleet.home.folder / "secrets.json", state / "secrets.json")
+    made = Site(fleet.home, state)
+    home, lead = fleet.home, made.servers[0]
+    made.sql(lead, "CREATE DATABASE plaza OWNER plaza", "postgres")
+    made.sql(lead, TABLES)
+    started = []
+    for group, unit in UNITS.items():
+        for host in home.inventory.group(group):
+            if not home.run(host.name, "systemctl", "is-active", "--quiet", unit):
+                started.append((host.name, unit))
+                home.says(host.name, f"systemctl start {unit}")
+    for host in home.inventory.group("app"):
+        home.says(host.name, "until ss -Hltn | grep -q ':8000 '; do sleep 0.1; done")
+    first = FirstBackup(home.stack, home.inventory, home.hosts)
+    if first.verify(BACKUP, CONTEXT) is Verdict.FAIL:
+        first.apply(BACKUP, CONTEXT)
+    yield made
+    made.sql(lead, "DROP DATABASE plaza WITH (FORCE)", "postgres")
+    for name, unit in started:
+        home.says(name, f"systemctl stop {unit}")
+
+
+def test_rows_that_are_written_to_the_lead_are_on_the_replica(site: Site) -> None:
+    lead, replica = site.servers
+    with site.through_the_pool() as connection:
+        connection.execute("INSERT INTO written (number) SELECT -generate_series(1, 1000)")
+    eventually(lambda: site.sql(replica, "SELECT count(*), min(number) FROM written") == "1000|-1000")
+    assert (
+        site.sql(replica, "SELECT pg_is_in_recovery()") == "t" and site.sql(lead, "SELECT pg_is_in_recovery()") == "f"
+    )
+
+
+def test_what_an_app_asks_for_when_it_signs_in_is_not_dropped_without_a_word(site: Site) -> None:
+    """Debian 12's pgbouncer refuses it; a later one passes it on."""
+    try:
+        with site.through_the_pool("-c search_path=elsewhere") as connection:
+            assert connection.execute("SHOW search_path").fetchone() == ("elsewhere",)
+    except psycopg.OperationalError as refusal:
+        assert "unsupported startup parameter: options" in str(refusal)
+
+
+def test_a_replica_that_is_stopped_is_missed_and_missed_no_more_when_it_is_back(site: Site) -> None:
+    replica = site.servers[1]
+    eventually(lambda: bool(site.replication()))
+    site.home.says(replica, f"systemctl stop {SERVER}")
+    try:
+        eventually(lambda: site.replication().verdict is Verdict.FAIL)
+        assert f"{replica} does not follow" in site.replication().detail
+    finally:
+        site.home.says(replica, f"systemctl start {SERVER}")
+    eventually(lambda: bool(site.replication()))
+
+
+def test_the_other_host_leads_while_the_app_writes_and_no_row_is_lost(site: Site) -> None:
+    old, new = site.servers
+    with Writer(site.through_the_pool) as writer:
+        eventually(lambda: len(writer.committed) > 50)
+        code, report = site.failover()
+        since = len(writer.committed)
+        eventually(lambda: len(writer.committed) > since + 50)
+    assert code == ExitCode.DONE, report
+    print(f"nothing was written for {writer.longest_gap:.1f} s", writer.failures)
+    assert writer.longest_gap < BACK_WITHIN
+    assert step(report, "failover.stand-down")["detail"]["lost"] == "nothing"
+    there = {int(row) for row in site.sql(new, "SELECT number FROM written").splitlines()}
+    assert set(writer.committed) <= there
+    assert site.leads_file.read_text().splitlines()[-1] == f"{GROUP}: {new}"
+    eventually(lambda: site.follows(old))
+    assert bool(site.replication())
+
+
+def killed(site: Site, host: str) -> None:
+    """As a crash: no last checkpoint, nobody is told. And nothing starts it again."""
+    site.home.says(host, f"systemctl kill -s KILL {SERVER}; systemctl stop {SERVER}")
+
+
+def test_what_a_server_that_died_has_and_no_other_is_not_lost_in_silence(site: Site) -> None:
+    new, old = site.servers
+    address = site.home.inventory.hosts[new].address
+    site.home.says(old, CUT_OFF.format(address=address))
+    try:
+        site.sql(old, "INSERT INTO written (number) VALUES (-2000)")
+        killed(site, old)
+    finally:
+        site.home.says(old, "nft delete table inet cut")
+    code, report = site.failover()
+    assert code == ExitCode.GATE, report
+    fault = report["error"]
+    assert fault["where"] == new and f"bytes of WAL that {old} has" in fault["what"]
+    assert f"--to {old}" in fault["hint"] and "--accept-loss" in fault["hint"]
+    assert not site.home.run(old, "sh", "-c", "test -e /var/lib/postgresql/*/main/standby.signal")
+    site.home.says(old, f"systemctl start {SERVER}")
+    eventually(lambda: site.sql(new, "SELECT count(*) FROM written WHERE number = -2000") == "1")
+
+
+def test_the_first_host_leads_again_after_the_other_died_and_nothing_is_lost(site: Site) -> None:
+    new, old = site.servers
+    with site.through_the_pool() as connection:
+        connection.execute("INSERT INTO written (number) SELECT -2000 - generate_series(1, 500)")
+    position = site.sql(old, "SELECT pg_current_wal_lsn()")
+    eventually(lambda: site.sql(new, f"SELECT pg_last_wal_replay_lsn() >= '{position}'") == "t")
+    rows = site.sql(old, "SELECT count(*), sum(number) FROM written")
+    killed(site, old)
+    code, report = site.failover()
+    assert code == ExitCode.DONE, report
+    assert step(report, "failover.stand-down")["detail"]["lost"] == "nothing that hosts which answer have"
+    assert site.sql(new, "SELECT count(*), sum(number) FROM written") == rows
+    assert not site.leads_file.exists(), "the first host leads: there is nothing to say"
+    with site.through_the_pool() as connection:
+        connection.execute("INSERT INTO written (number) VALUES (-3000)")
+    assert site.sql(new, "SELECT count(*) FROM written WHERE number = -3000") == "1"
+    eventually(lambda: site.follows(old))
+
+
+def test_two_servers_that_take_writes_are_refused_and_one_of_them_rejoins(site: Site) -> None:
+    lead, second = site.servers
+    site.sql(second, "SELECT pg_promote()", "postgres")
+    site.sql(second, "INSERT INTO written (number) VALUES (-4000)")
+    code, report = site.failover()
+    assert code == ExitCode.GATE and not report.get("steps"), report
+    found = site.replication()
+    assert found.verdict is Verdict.FAIL and f"{second} takes writes beside {lead}" in found.detail
+    site.home.says(second, f"systemctl stop {SERVER}")
+    code, report = site.failover("--rejoin", second)
+    assert code == ExitCode.DONE, report
+    detail = step(report, "failover.rejoin")["detail"]
+    assert detail["had"]["timeline"] == 4 and detail["had"]["in common"].startswith("timeline 3, ")
+    assert detail["had"]["bytes that no other has"] > 0
+    [aside] = detail["data put aside"]
+    assert site.home.says(second, f"cat {aside}/PG_VERSION; rm -r {aside}")
+    assert site.follows(second)
+    eventually(lambda: site.sql(second, "SELECT count(*) FROM written WHERE number = -3000") == "1")
+    assert site.sql(second, "SELECT count(*) FROM written WHERE number = -4000") == "0"
+
+
+def test_a_copy_that_was_broken_off_between_its_renames_is_ended_by_the_next_provision(site: Site) -> None:
+    replica = site.servers[1]
+    folder = site.home.says(replica, "ls -d /var/lib/postgresql/*/main")
+    site.home.says(
+        replica, f"systemctl stop {SERVER}; mv {folder} {folder}.clone; rm {folder}.clone/postmaster.pid || true"
+    )
+    marker = site.home.says(replica, "cat /etc/cloudexit/provisioned")
+    assert site.home.play(limit=[replica], cloudexit_marker=marker)
+    eventually(lambda: site.follows(replica))
+    assert site.home.says(replica, "ls -d /var/lib/postgresql/*/main*") == folder
+
+
+def test_a_second_run_changes_nothing(site: Site) -> None:
+    marker = site.home.says(site.servers[0], "cat /etc/cloudexit/provisioned")
+    assert changed_tasks(site.home.play(limit=site.servers, cloudexit_marker=marker)) == {}
+    assert site.home.provision().verify(STEP, CONTEXT) is Verdict.PASS
