@@ -107,7 +107,7 @@ def test_packages_are_one_list_for_all_services_of_a_host(stack: Stack) -> None:
         name: set(packages_of(HostView(stack, THREE, host, SECRETS))) - base for name, host in THREE.hosts.items()
     } == {
         "data": {"postgresql", "python3-psycopg2", "redis-server"},
-        "app": {"pgbouncer", "python3-packaging", "python3-venv"},
+        "app": {"pgbouncer", "postgresql-client", "python3-packaging", "python3-venv"},
         "edge": {"libnginx-mod-http-headers-more-filter", "libnginx-mod-http-perl", "nginx"},
         "post": {"opendkim", "postfix"},
     }
