@@ -26,6 +26,7 @@ LONG = {"lab": 0, "interrupt": 1}
 """Folders whose tests share hosts, or mostly wait for them: each is a lane of a run side by side, and begins first."""
 
 
+@pytest.hookimpl(tryfirst=True)  # before the groups are read
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """`-n 2 --dist loadgroup` then takes about as long as the longer lane."""
     for item in items:
