@@ -28,8 +28,8 @@ ODD_ROOT = MEDIA_ROOT / ".odd"
 HEADERS_ROOT = MEDIA_ROOT / ".headers"
 WRITER = "media"
 """System user of the media server, which writes new objects into the same folders."""
-COPY_UNIT = "cloudexit-media-copy.service"
-"""Fetches the trees from the host that leads; it runs on the others by a timer, and here once more."""
+FETCH_NOW = "rm -f /var/lib/cloudexit-media/next; exec systemctl start cloudexit-media-copy.service"
+"""Fetches the trees from the host that leads, as the timer does, however lately it looked."""
 TAKE_HEADERS = 'PATH="$PATH:/usr/local/sbin" exec cloudexit-media-headers "$@"'
 """Has the server go by the lists in HEADERS_ROOT, or says why it refuses them."""
 TAKE_SECONDS = 600.0
@@ -131,7 +131,7 @@ class MediaPlaced:
         for number, host in enumerate(self._hosts(step)):
             context.progress({"host": host.name, "objects": len(expected.files), "bytes": expected.sizes})
             if number:
-                self.hosts.run(host, ["systemctl", "start", COPY_UNIT], timeout=COPY_SECONDS)
+                self.hosts.run(host, ["sh", "-c", FETCH_NOW], timeout=COPY_SECONDS)
             self._remove_differing(host, expected)
             self._mirror(host, bucket, expected)
             if not times_are_set:

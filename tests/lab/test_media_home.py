@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from email.utils import parsedate_to_datetime
+from functools import partial
 from http.client import HTTPConnection, HTTPResponse
 from urllib.parse import quote
 
@@ -243,6 +244,41 @@ def test_a_link_in_a_tree_leads_nowhere(restored: Restored) -> None:
         restored.home.says(host, f"ln -s /etc/passwd /srv/media/{BUCKET}/link")
         assert restored.get(host, "link")[0].status == 404
         restored.home.says(host, f"rm /srv/media/{BUCKET}/link")
+
+
+def test_headers_reach_a_host_that_joins_later_with_the_trees(restored: Restored) -> None:
+    for host in restored.media[1:]:
+        restored.home.says(host, "rm -rf /srv/media/.headers /etc/nginx/media.headers && systemctl reload nginx-media")
+        restored.copied()
+        shown = partial(restored.get, host, "images/a.JPG")
+        eventually(lambda shown=shown: shown()[0].headers["Content-Type"] == "image/jpg", 10)  # type: ignore[misc]
+
+
+def test_lists_of_headers_that_the_server_refuses_change_nothing(restored: Restored) -> None:
+    lead, spoilt = restored.media[0], f"/srv/media/.headers/{BUCKET}/expires.map"
+    restored.home.says(lead, f"cp -a {spoilt} /root/kept && echo '}} http {{' >>{spoilt}")
+    try:
+        assert restored.step.verify(replace(STEP, subject="plaza"), CONTEXT) is Verdict.FAIL
+        refused = restored.home.run(lead, "cloudexit-media-headers", "nginx-media.service")
+        assert not refused and "expires.map" in refused.stderr
+        restored.home.says(lead, "systemctl restart nginx-media.service")
+        started(restored.home, lead, "nginx-media.service", WRITE)
+        assert restored.get(lead, "images/a.JPG")[0].headers["Content-Type"] == "image/jpg"
+    finally:
+        restored.home.says(lead, f"mv /root/kept {spoilt}")
+    assert restored.step.verify(replace(STEP, subject="plaza"), CONTEXT) is Verdict.PASS
+
+
+def test_a_tree_that_takes_long_to_look_at_is_looked_at_less_often(restored: Restored) -> None:
+    lead, host, *_ = restored.media
+    assert restored.write(lead, "PUT", "unhurried", b"") == 201
+    restored.home.says(host, "echo $(($(date +%s) + 900)) >/var/lib/cloudexit-media/next")
+    there = partial(restored.home.run, host, "test", "-e", f"/srv/media/{BUCKET}/unhurried")
+    restored.copied()
+    assert not there()
+    restored.home.says(host, "rm /var/lib/cloudexit-media/next")
+    restored.copied()
+    assert there()
 
 
 def test_an_upload_is_answered_by_the_other_hosts_at_once_and_lies_there_after_the_timer(restored: Restored) -> None:
