@@ -36,6 +36,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: LONG.get(item.path.parent.name, len(LONG)))
 
 
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """A lane that does not hold would make its hosts twice, and be slow and red for no reason that shows."""
+    if session.config.getoption("loadgroup", False):
+        loose = [item.nodeid for item in session.items if item.path.parent.name in LONG and "@" not in item.nodeid]
+        if loose:
+            raise pytest.UsageError(f"pytest-xdist keeps no groups with pytest {pytest.__version__}: {loose[0]}")
+
+
 @pytest.fixture(scope="session")
 def can_hold_hosts() -> None:
     """Skips with everything that this machine lacks for disposable hosts."""
