@@ -79,13 +79,15 @@ def _replication(one: Watched, host: Host) -> str:
 
 
 def _backup(one: Watched, host: Host) -> str:
-    """The repository is served, and no server of the home has failed to archive lately."""
+    """The repository is served, no change has waited too long to get there, and the last full backup is young enough."""
     check = one.check.backup
     assert check
     figures = [_unit_state(one.asked.unit, host)]
     if check.newest_moment_within:
-        lately = f"{max(60, round(check.newest_moment_within))}s"
-        figures.append(f"(sum(increase(pg_stat_archiver_failed_count[{lately}])) == bool 0)")
+        figures.append(f"(max(cloudexit_archive_waiting_seconds) <= bool {check.newest_moment_within:g})")
+    if check.full_within:
+        oldest = f"min(cloudexit_backup_full_timestamp_seconds{{{_labels(host=host.name)}}})"
+        figures.append(f"(time() - {oldest} <= bool {check.full_within:g})")
     return " * ".join(figures)
 
 

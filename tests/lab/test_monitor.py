@@ -135,6 +135,20 @@ def test_an_outage_raises_its_own_alert_within_a_bound_no_other_and_clears(home:
     assert delivered(ask) <= before
 
 
+def test_a_home_that_can_be_restored_passes_by_the_figures_and_a_missing_backup_does_not(home: Home, ask: Ask) -> None:
+    """The same verdict as `cloudexit check`, which asks the repository itself."""
+    repository = home.inventory.lead("backup").name
+    verdict = 'cloudexit:check_passed{service="backup",check="restorable"}'
+    figures = "systemctl start pgbackrest-figures.service && cat /var/lib/prometheus/node-exporter/backups.prom"
+    if " 0\n" in home.says(repository, figures) + "\n":
+        until(lambda: [found["value"][1] for found in query(ask, verdict)] == ["0"], 4 * INTERVAL)
+        home.says(repository, "systemctl start pgbackrest-backup@full.service")
+        home.says(repository, figures)
+    until(lambda: [found["value"][1] for found in query(ask, verdict)] == ["1"], 4 * INTERVAL)
+    waits = query(ask, "cloudexit_archive_waiting_seconds")
+    assert {found["metric"]["host"] for found in waits} == {host.name for host in home.inventory.group("database")}
+
+
 def test_the_page_names_each_check_and_each_host_and_takes_nothing_from_elsewhere(home: Home, ask: Ask) -> None:
     page = ask("/consoles/home.html")
     for name, service in home.stack.services.items():

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 import shutil
 import subprocess
 from collections import Counter
@@ -182,3 +183,22 @@ def test_prometheus_takes_the_rules_and_the_settings(stack: Stack, tmp_path: Pat
         (tmp_path / f"{name}.yml").write_bytes(base64.b64decode(told[name]))
     for what in (["rules", "rules.yml"], ["config", "--syntax-only", "settings.yml"]):
         subprocess.run(["promtool", "check", *what], cwd=tmp_path, check=True)
+
+
+def test_the_runbook_names_every_alert_that_is_no_checks(stack: Stack) -> None:
+    page = (PLAZA.parents[2] / "docs" / "how-to" / "monitor.md").read_text()
+    table = page.split("| alert |", 1)[1].split("\n\n", 1)[0]
+    told: set[str] = set()
+    for line in table.splitlines()[2:]:
+        [first, *others] = re.findall(r"`([^`]+)`", line.split(" | ")[0])
+        told |= {first, *(f"{first.split(':')[0]}: {other}" if ":" not in other else other for other in others)}
+    groups = [group for group in rules(stack, FOUR, FOUR.hosts["ops"])["groups"] if group["name"] != "checks"]
+    known = {rule["alert"] for group in groups for rule in group["rules"] if "alert" in rule}
+    assert told - {"SERVICE: CHECK"} == known
+
+
+def test_backups_are_judged_by_what_waits_and_by_the_last_full_one(stack: Stack) -> None:
+    verdicts = group_of(rules(stack, FOUR, FOUR.hosts["ops"]), "verdicts")
+    [restorable] = [v for v in verdicts if v["labels"]["check"] == "restorable"]
+    assert "max(cloudexit_archive_waiting_seconds) <= bool 600" in restorable["expr"]
+    assert 'time() - min(cloudexit_backup_full_timestamp_seconds{host="ops"}) <= bool 691200' in restorable["expr"]

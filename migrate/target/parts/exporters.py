@@ -18,7 +18,7 @@ WEB = f"--web.config.file={FOLDER}/web.yml"
 EDGE_STATUS, MEDIA_STATUS = 8090, 8091
 """Loopback ports on which the nginxes show their counters."""
 STATEMENT_TIMEOUT_MS = 10_000
-REPLICATION = {
+SERVER_QUERIES = {
     "cloudexit_replication": {
         "query": "SELECT CASE WHEN NOT pg_is_in_recovery() "
         "OR pg_last_wal_receive_lsn() = pg_last_wal_replay_lsn() THEN 0 "
@@ -28,7 +28,14 @@ REPLICATION = {
             {"lag_seconds": {"usage": "GAUGE", "description": "How far a replica is behind"}},
             {"followers": {"usage": "GAUGE", "description": "Replicas that stream from this server"}},
         ],
-    }
+    },
+    "cloudexit_archive": {
+        "query": "SELECT COALESCE(max(extract(epoch FROM now() - modification)), 0) AS waiting_seconds "
+        "FROM pg_ls_archive_statusdir() WHERE name LIKE '%.ready'",
+        "metrics": [
+            {"waiting_seconds": {"usage": "GAUGE", "description": "How long the oldest change waits to be archived"}},
+        ],
+    },
 }
 
 
@@ -121,7 +128,7 @@ def _files(view: HostView) -> dict[str, str]:
     }}  # fmt: skip
     found: dict[str, Any] = {"web.yml": web}
     for name, _ in view.of(ServiceKind.POSTGRESQL):
-        found["postgresql.yml"] = REPLICATION
+        found["postgresql.yml"] = SERVER_QUERIES
         for database, checks in watching.databases_asked(view.stack, name).items():
             asked = {f"cloudexit_check_{i}": _query(service, c.name, c.postgresql.query)
                      for i, (service, c) in enumerate(checks) if c.postgresql}  # fmt: skip
