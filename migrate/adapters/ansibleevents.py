@@ -60,6 +60,8 @@ class EventFold:
         elif host and name in ("runner_on_ok", "runner_on_failed", "runner_on_unreachable"):
             host.role_seconds[_role(data) or "playbook"] += float(data.get("duration") or 0.0)
             self._note_end(host, name, data)
+        elif name == "runner_retry":
+            self._tell_of_wait(data)
         elif host and name == "runner_item_on_failed":
             host.failures.append(self._failure(data))
         return False
@@ -68,6 +70,13 @@ class EventFold:
         if title != self.last_task:
             self.last_task = title
             self._on_task(title)
+
+    def _tell_of_wait(self, data: Mapping[str, Any]) -> None:
+        """A task that is tried until it is so says in the last line of its errors how far it is."""
+        words = plain_text(str((data.get("res") or {}).get("stderr") or "")).split("\n")
+        said = next((line.strip() for line in reversed(words) if line.strip()), "")
+        if said:
+            self._on_task(redacted(self._secrets, f"{_title(data)} ({data.get('host')}: {said})"))
 
     def _note_end(self, host: _HostSoFar, name: str, data: Mapping[str, Any]) -> None:
         result = data.get("res") or {}

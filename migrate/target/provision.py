@@ -13,6 +13,7 @@ from migrate.plan import Step, digest_of
 from migrate.ports import Hosts, Playbooks, PlayResult
 from migrate.secret import Secrets
 from migrate.stack import Stack
+from migrate.target.cloning import seconds_for_copies
 from migrate.target.playbooks import playbooks_digest, playbooks_folder
 from migrate.target.sidebyside import answers_and_faults, on_every_host
 from migrate.target.variables import ProvisionVariables, provision_variables
@@ -20,6 +21,7 @@ from migrate.target.variables import ProvisionVariables, provision_variables
 MARKER = "/etc/cloudexit/provisioned"
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
 PROVISION_SECONDS = 1800.0
+"""Without the copies of databases, whose bound hangs on their size."""
 ANSWER_SECONDS = 20.0
 
 
@@ -94,6 +96,8 @@ class _Provisioning:
 
     def play(self, context: StepContext) -> tuple[PlayResult, str]:
         told, marker = self.variables()
+        anyway = self.narrowed.variables.get("cloudexit_clone", ())
+        copying = seconds_for_copies(self.hosts, self.stack, self.inventory, self.narrowed.hosts, anyway)
         result = self.playbooks.run(
             playbooks_folder() / "provision.yml",
             self.inventory,
@@ -101,12 +105,13 @@ class _Provisioning:
                 **told.variables,
                 "cloudexit_marker": mark_of(marker, self.stack, self.secrets),
                 **self.narrowed.variables,
+                **({"cloudexit_clone_seconds": copying} if copying else {}),
             },
             secrets=told.secrets,
             limit=list(self.reached.hosts),
             cancelled=context.cancelled,
             on_task=lambda task: context.progress({"task": task}),
-            timeout=PROVISION_SECONDS,
+            timeout=PROVISION_SECONDS + copying,
         )
         return result, marker
 

@@ -18,10 +18,13 @@ import psycopg
 import pytest
 
 from migrate.check import CheckResult, Verdict
-from migrate.errors import ExitCode
+from migrate.errors import ExitCode, Interrupted
 from migrate.inventory import LEADS, read_inventory
 from migrate.plan import Effect, Phase, Step
+from migrate.ports import PlayResult
 from migrate.target.backups import FirstBackup
+from migrate.target.playbooks import playbooks_folder
+from migrate.target.variables import provision_variables
 from tests.app_writers import Writer
 from tests.drill import CLOUDEXIT
 from tests.homes import CONTEXT, PLAZA, STEP, Home, changed_tasks
@@ -274,6 +277,51 @@ def test_a_copy_that_was_broken_off_between_its_renames_is_ended_by_the_next_run
     assert [task.removeprefix("postgresql : ") for task in changed[replica]] == [
         "Put the copy in the place of the data that were there, and those aside", "Start the replica",
     ]  # fmt: skip
+    eventually(lambda: site.follows(replica))
+    assert site.home.says(replica, "ls -d /var/lib/postgresql/*/main*") == folder
+    assert site.home.provision().verify(STEP, CONTEXT) is Verdict.PASS
+
+
+COPY = "cloudexit-clone.service"
+SLOWLY = "4M"
+"""A second: some ten of them for what the fleet's database holds."""
+
+
+def provisioned_slowly(site: Site, cancelled: Callable[[], bool] = lambda: False) -> PlayResult:
+    """A play over the replica whose copy takes its time."""
+    home, told = site.home, provision_variables(site.home.stack, site.home.inventory, site.home.secrets)
+    marker = home.says(site.servers[1], "cat /etc/cloudexit/provisioned")
+    variables = {**told.variables, "cloudexit_marker": marker, "postgresql_clone_rate": SLOWLY}
+    return home.playbooks.run(
+        playbooks_folder() / "provision.yml", home.inventory, variables=variables, secrets=told.secrets,
+        limit=[site.servers[1]], cancelled=cancelled,
+    )  # fmt: skip
+
+
+def test_a_copy_goes_on_when_the_run_that_began_it_is_gone_and_one_that_failed_is_begun_anew(site: Site) -> None:
+    replica = site.servers[1]
+    folder = site.home.says(replica, "ls -d /var/lib/postgresql/*/main")
+    site.home.says(replica, f"systemctl stop {SERVER}; rm -r {folder}")
+
+    def is_written() -> bool:
+        return bool(site.home.run(replica, "systemctl", "is-active", "--quiet", COPY))
+
+    def spoil() -> bool:
+        return is_written() and not site.home.says(replica, f"systemctl kill --signal KILL {COPY}") and False
+
+    failed = provisioned_slowly(site, spoil).hosts[replica]
+    assert failed.failed and "Wait for the copy" in failed.failure and "Result=signal" in failed.failure, failed
+    with pytest.raises(Interrupted):
+        provisioned_slowly(site, is_written)
+    assert is_written(), "whoever began it is gone"
+    begun = site.home.says(replica, f"stat -c %i {folder}.clone")
+
+    result = provisioned_slowly(site)
+
+    assert result, result
+    tasks = " ".join(result.hosts[replica].changed_tasks)
+    assert "Put the copy in the place" in tasks and "Begin to copy" not in tasks
+    assert site.home.says(replica, f"stat -c %i {folder}") == begun
     eventually(lambda: site.follows(replica))
     assert site.home.says(replica, "ls -d /var/lib/postgresql/*/main*") == folder
     assert site.home.provision().verify(STEP, CONTEXT) is Verdict.PASS

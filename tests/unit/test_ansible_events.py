@@ -94,6 +94,15 @@ def test_without_a_summary_nothing_has_ended() -> None:
     assert not folded(event("runner_on_failed", res={"msg": "x"})).ended
 
 
+def test_a_task_that_waits_says_how_far_it_is_without_secrets() -> None:
+    said: list[str] = []
+    fold = EventFold(("a",), SECRETS, said.append)
+    for stderr in ("1/9 kB\n5/9 kB hunter2hunter2\n", ""):
+        fold.take(event("runner_retry", task="Wait for it", res={"stderr": stderr}))
+    assert said == ["base : Wait for it (a: 5/9 kB •••)"]
+    assert not fold.ended
+
+
 def test_each_task_is_announced_once() -> None:
     told: list[str] = []
     fold = EventFold(("a",), SECRETS, told.append)

@@ -46,7 +46,63 @@ def test_the_copy_takes_the_place_of_the_data_from_wherever_it_was_broken_off(tm
 
 def test_only_a_copy_that_is_not_whole_is_made_again() -> None:
     """The manifest is the last file that pg_basebackup writes."""
-    assert told("Copy the server")["creates"] == "{{ postgresql_data }}.clone/backup_manifest"
-    [task] = [task for task in yaml.safe_load(TASKS.read_text()) if task["name"].startswith("Remove what an")]
-    assert task["ansible.builtin.command"]["creates"].endswith("/{{ item.unless }}")
-    assert {"folder": "clone", "unless": "backup_manifest"} in task["loop"]
+    assert told("Begin to copy the server")["creates"] == "{{ postgresql_data }}.clone/backup_manifest"
+
+
+SYSTEMD = """#!/bin/sh
+echo "$(basename "$0") $*" >>{folder}/asked
+case "$*" in is-active*) cat {folder}/state ;; esac
+"""
+
+
+def run_on_a_host(task: str, folder: Path, state: str) -> subprocess.CompletedProcess[str]:
+    """The task's script beside a folder `main.clone`, where systemd says of the unit that it is in this state."""
+    binaries = folder / "bin"
+    binaries.mkdir()
+    for name in ("systemctl", "systemd-run"):
+        (binaries / name).write_text(SYSTEMD.format(folder=folder))
+        (binaries / name).chmod(0o755)
+    (folder / "state").write_text(f"{state}\n")
+    shell, options, script, *_ = told(task)["argv"]
+    script = script.replace("seq 150", "seq 2").replace("/run/cloudexit-clone.log", str(folder / "log"))
+    return subprocess.run(
+        [shell, options, script, "sh", str(folder / "main.clone"), "--property=RuntimeMaxSec=1800", "--", "copy"],
+        capture_output=True, text=True, check=False, env={"PATH": f"{binaries}:/usr/bin:/bin"},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("state", "begun"),
+    [("active", False), ("activating", False), ("deactivating", False), ("failed", True), ("inactive", True)],
+)
+def test_a_copy_that_is_being_written_is_left_alone_and_what_is_left_of_one_goes(
+    tmp_path: Path, state: str, begun: bool
+) -> None:
+    (tmp_path / "main.clone").mkdir()
+    done = run_on_a_host("Begin to copy the server", tmp_path, state)
+    assert done.returncode == 0 and (done.stdout == "begun\n") is begun
+    assert (tmp_path / "main.clone").exists() is not begun
+    last = (tmp_path / "asked").read_text().splitlines()[-1]
+    assert not begun or (last.startswith("systemd-run --quiet --unit=cloudexit-clone ") and last.endswith(" -- copy"))
+
+
+@pytest.mark.parametrize(
+    ("state", "manifest", "status"),
+    [("active", False, 75), ("inactive", True, 0), ("failed", False, 1), ("inactive", False, 1)],
+    ids=["is waited for", "is whole", "failed", "ended without a word"],
+)
+def test_a_copy_is_waited_for_until_it_is_whole_or_will_never_be(
+    tmp_path: Path, state: str, manifest: bool, status: int
+) -> None:
+    (tmp_path / "main.clone").mkdir()
+    (tmp_path / "log").write_text("10/20 kB\nno space left\n")
+    if manifest:
+        (tmp_path / "main.clone" / "backup_manifest").touch()
+    done = run_on_a_host("Wait for the copy", tmp_path, state)
+    assert done.returncode == status
+    assert done.stderr == "10/20 kB\nno space left\n"
+
+
+def test_no_secret_is_on_the_command_line_of_the_copy() -> None:
+    words = " ".join(told("Begin to copy the server")["argv"])
+    assert "passfile=" in words and "password=" not in words and "postgresql_replication_password" not in words
