@@ -4,6 +4,7 @@ import json
 import re
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -13,6 +14,7 @@ from migrate.inventory import Host, Inventory
 from migrate.ports import Completed, Hosts
 from migrate.stack import Stack
 from migrate.target.repository import (
+    KEEPER,
     POSTGRESQL_PORT,
     Backup,
     Holdings,
@@ -29,6 +31,15 @@ CLUSTER = "recovered"
 """Name of the cluster on the scratch host. Nothing else has it, so nothing else can be overwritten."""
 DEFAULT_PORT = 5439
 CONFIG = "/etc/pgbackrest-recovered.conf"
+UNFINISHED = "/var/lib/postgresql/recovered.unfinished"
+"""Lies there while a cluster is rebuilt: what an interrupted recovery left is nobody's."""
+RESTORE_UNIT = "cloudexit-recovery"
+"""The restore has a name, so that one which nobody waits for any more can be seen and stopped."""
+LISTENERS = """
+own=$(head -n 1 "$2/postmaster.pid" 2>/dev/null || true)
+{ ss -Hltnp "sport = :$1"; ss -Hlxp | grep -F ".s.PGSQL.$1 "; } | grep -vF "pid=${own:-none}," || true
+"""
+"""Who listens on a port, by TCP or by the socket of a PostgreSQL server, but for the server of a folder."""
 RESTORE_SECONDS = 24 * 3600.0
 REPLAY_SECONDS = 24 * 3600.0
 START_SECONDS = 120.0
@@ -94,7 +105,7 @@ class Recovery:
         repository = repository_of(backup_service(self.stack), self.stack, self.inventory, self.hosts)
         holdings = repository.holdings(service)
         backup = backup_before(holdings, moment)
-        self._make_room(host, backup.version, backup, replace)
+        self._make_room(host, backup, port, replace)
         self._make_cluster(host, backup.version, port)
         self.say(f"restoring {backup.label} on {on}, {backup.bytes:,} bytes")
         reached = self._restored(host, service, backup.version, port, backup, moment)
@@ -104,6 +115,7 @@ class Recovery:
             service, on, port, f"{backup.version}/{CLUSTER}", backup.label, moment, newest, state["databases"],
             time.monotonic() - began,
         )  # fmt: skip
+        self._done(host, ["rm", "-f", UNFINISHED])
         if moment and not reached and not self._is_covered(service, moment):
             raise Incomplete(
                 f"the archive ends before the moment: the newest commit in it is of {newest or backup.stopped_at}",
@@ -126,15 +138,20 @@ class Recovery:
             )  # fmt: skip
         return able[on]
 
-    def _make_room(self, host: Host, version: str, backup: Backup, replace: bool) -> None:
-        if self.hosts.run(host, ["test", "-e", f"/etc/postgresql/{version}/{CLUSTER}"]):
-            if not replace:
-                raise GateHeld(
-                    f"there is a cluster {CLUSTER} already",
-                    where=host.name,
-                    expected="none: it is what an earlier recovery left, and may be needed",
-                    hint=f"with --replace it is dropped; by hand: pg_dropcluster --stop {version} {CLUSTER}",
-                )
+    def _make_room(self, host: Host, backup: Backup, port: int, replace: bool) -> None:
+        version = backup.version
+        stands = bool(self.hosts.run(host, ["test", "-e", f"/etc/postgresql/{version}/{CLUSTER}"]))
+        if not replace:
+            self._refuse_what_is_somebodys(host, version, stands)
+        listeners = self.hosts.run(host, ["sh", "-c", LISTENERS, "sh", str(port), _data(version)]).stdout.strip()
+        if listeners:
+            raise GateHeld(
+                f"port {port} is taken: {' '.join(listeners.split())[:300]}", where=host.name,
+                expected="a port on which nobody listens", hint="name another one: --port",
+            )  # fmt: skip
+        self._stop_restore(host)
+        self._done(host, ["touch", UNFINISHED])
+        if stands:
             self._done(host, ["pg_dropcluster", "--stop", version, CLUSTER])
         there = self.hosts.run(host, ["df", "--output=avail", "--block-size=1", "/var/lib/postgresql"])
         free = int(succeeded(there).stdout.split()[-1])
@@ -143,6 +160,27 @@ class Recovery:
                 f"{free:,} bytes are free under /var/lib/postgresql, and the cluster has {backup.bytes:,}",
                 where=host.name, expected="room for a copy of the cluster", hint="name another host: --on",
             )  # fmt: skip
+
+    def _refuse_what_is_somebodys(self, host: Host, version: str, stands: bool) -> None:
+        if self._state(host, f"{RESTORE_UNIT}.service") == "active":
+            raise GateHeld(
+                f"a restore is under way: {RESTORE_UNIT}.service", where=host.name,
+                expected="one recovery at a time on a host",
+                hint="where nobody waits for it any more: --replace stops it, and begins anew",
+            )  # fmt: skip
+        if stands and not self.hosts.run(host, ["test", "-e", UNFINISHED]):
+            raise GateHeld(
+                f"there is a cluster {CLUSTER} already",
+                where=host.name,
+                expected="none: it is what an earlier recovery left, and may be needed",
+                hint=f"with --replace it is dropped; by hand: pg_dropcluster --stop {version} {CLUSTER}",
+            )
+
+    def _stop_restore(self, host: Host) -> None:
+        self.hosts.run(host, ["systemctl", "stop", f"{RESTORE_UNIT}.service"], timeout=START_SECONDS)
+
+    def _state(self, host: Host, unit: str) -> str:
+        return self.hosts.run(host, ["systemctl", "is-active", unit]).stdout.strip()
 
     def _make_cluster(self, host: Host, version: str, port: int) -> None:
         """Its settings are made anew, since Debian keeps them outside of what is backed up; its data are thrown out."""
@@ -171,9 +209,16 @@ class Recovery:
         return False
 
     def _restore(self, host: Host, service: str, backup: Backup, options: list[str]) -> None:
+        unit = ["systemd-run", "--quiet", "--wait", "--pipe", "--collect", f"--unit={RESTORE_UNIT}", f"--uid={KEEPER}",
+                f"--property=RuntimeMaxSec={RESTORE_SECONDS:.0f}", "--"]  # fmt: skip
         argv = ["pgbackrest", f"--config={CONFIG}", f"--stanza={service}", "--log-level-console=warn",
                 f"--set={backup.label}", "--archive-mode=off", *options, "restore"]  # fmt: skip
-        done = as_keeper(self.hosts, host, argv, timeout=RESTORE_SECONDS)
+        try:
+            done = self.hosts.run(host, [*unit, *argv], timeout=RESTORE_SECONDS)
+        except BaseException:
+            with suppress(OutsideProblem):
+                self._stop_restore(host)
+            raise
         if not done:
             raise _refused(done, "the backup cannot be restored")
 
@@ -183,16 +228,17 @@ class Recovery:
         log = f"/var/log/postgresql/postgresql-{version}-{CLUSTER}.log"
         read = int(self.hosts.run(host, ["stat", "--format=%s", log]).stdout or 0)
         self._done(host, ["systemctl", "restart", "--no-block", unit])
-        asked = ["psql", "-X", "-At", "-p", str(port), "-d", "postgres", "-c", "SELECT pg_is_in_recovery()"]
+        asked = ["psql", "-X", "-At", "-p", str(port), "-d", "postgres", "-c",
+                 "SELECT current_setting('data_directory'), pg_is_in_recovery()"]  # fmt: skip
         began = time.monotonic()
         while time.monotonic() - began < REPLAY_SECONDS:
-            if as_keeper(self.hosts, host, asked).stdout.strip() == "f":
+            state = self._state(host, unit)
+            if state == "active" and as_keeper(self.hosts, host, asked).stdout.strip() == f"{_data(version)}|f":
                 return True
             said = self.hosts.run(host, ["tail", f"--bytes=+{read + 1}", log]).stdout
             if ENDED_EARLY in said:
                 self.hosts.run(host, ["systemctl", "stop", unit], timeout=START_SECONDS)
                 return False
-            state = self.hosts.run(host, ["systemctl", "is-active", unit]).stdout.strip()
             if state in ("failed", "inactive") and time.monotonic() - began > POLL_SECONDS * 4:
                 fatal = re.findall(r"(?:FATAL|PANIC|ERROR):\s+(.*)", said)
                 raise GateHeld(
