@@ -29,6 +29,9 @@ class Server:
     """Bytes that reach it, one portion at each look, for as long as it streams."""
     starts: bool = True
     """Whether it can be started."""
+    long_stops: int = 0
+    """So many commands end without an answer before it has stopped."""
+    checkpoints: int = 0
 
 
 @dataclass
@@ -81,6 +84,14 @@ class GroupInMemory:
             case [*_, "-c", query] if "pg_promote" in query:
                 self._promote(server)
                 return Completed(host.name, "psql", 0, "t\n", "")
+            case [*_, "-c", "CHECKPOINT"]:
+                assert server.runs and server.leads
+                server.checkpoints += 1
+                return Completed(host.name, "psql", 0, "CHECKPOINT\n", "")
+            case ["sh", "-c", script, *_] if server.long_stops and "systemctl stop" in script:
+                server.long_stops -= 1
+                server.runs, server.held = False, script == standdown.STAND_DOWN and not server.long_stops
+                raise Unreachable("no end within its bound", where=host.name)
             case ["sh", "-c", failover.ASIDE]:
                 return Completed(host.name, "sh", 0, "/var/lib/postgresql/15/main.put-aside-20260101T000000Z\n", "")
             case ["sh", "-c", script, *_]:

@@ -13,7 +13,10 @@ from migrate.target.replicas import GroupState, ServerState, require_one_leader,
 from migrate.target.succession import Lacking, Succession, has_received, lacking
 from migrate.target.timelines import bytes_of, position_of
 
+CHECKPOINT_SECONDS = 900.0
 STOP_SECONDS = 120.0
+TRIES = 5
+"""A stop that has no end within its bound goes on, and is waited for by the next try: each script can be run again."""
 START_SECONDS = 60.0
 CATCH_UP_SECONDS = 60.0
 SETTLE_SECONDS = 10.0
@@ -77,12 +80,26 @@ class OthersStoodDown:
                 expected="a replica that streams from it",
                 hint="provision the group, and see that `cloudexit check` finds its replicas keeping up",
             )  # fmt: skip
+        self._write_out(old)
         last = bytes_of(self._run(old, STAND_DOWN).splitlines()[-1])
         began = time.monotonic()
         if not self.succession.awaited(lambda seen: has_received(seen, heir.host, last), CATCH_UP_SECONDS, context):
             raise self._led_again(old, last)
         waited = round(time.monotonic() - began, 3)
         return Outcome({"stopped": [old.name], "lost": "nothing", "seconds to catch up": waited})
+
+    def _write_out(self, old: Host) -> None:
+        """What a stop would have to write, while nobody waits for it yet. Raises GateHeld where that fails."""
+        argv = ["env", "--chdir=/", "psql", "-X", "-q", "-p", str(self.succession.port), "-d", "postgres"]
+        done = self.succession.hosts.run(
+            old, [*argv, "-c", "CHECKPOINT"], as_user="postgres", timeout=CHECKPOINT_SECONDS
+        )
+        if not done:
+            raise GateHeld(
+                f"no checkpoint: {done.stderr.strip() or done.exit_status}", where=old.name,
+                expected="the server to write what it holds before it is stopped; nothing was changed",
+                hint="journalctl -u 'postgresql@*' -n 50 on it",
+            )  # fmt: skip
 
     def _led_again(self, old: Host, last: int) -> GateHeld:
         """Has the one that stood down lead again."""
@@ -148,13 +165,27 @@ class OthersStoodDown:
         return [remains_of(self.succession.hosts, host) for host in self._stopped(state)]
 
     def _run(self, host: Host, script: str) -> str:
-        done = self.succession.hosts.run(host, ["sh", "-c", script], timeout=STOP_SECONDS)
+        for number in range(TRIES):
+            try:
+                done = self.succession.hosts.run(host, ["sh", "-c", script], timeout=STOP_SECONDS)
+                break
+            except Unreachable as fault:
+                if number == TRIES - 1:
+                    raise self._stop_hangs(host, fault) from fault
         if not done:
             raise GateHeld(
                 f"the server cannot be stood down: {done.stderr.strip() or done.exit_status}", where=host.name,
                 expected="PostgreSQL to stop", hint="journalctl -u 'postgresql@*' -n 50 on it",
             )  # fmt: skip
         return done.stdout.strip()
+
+    def _stop_hangs(self, host: Host, fault: Unreachable) -> Unreachable:
+        return Unreachable(
+            f"the server has not stopped, or does not answer: {fault.what}", where=host.name,
+            expected=f"PostgreSQL to stop within {TRIES * STOP_SECONDS / 60:.0f} min; nobody may lead now",
+            hint=f"the same command goes on from here; to have it lead as before: cloudexit failover "
+            f"{self.succession.service} --to {host.name}",
+        )  # fmt: skip
 
 
 def _account(heir: ServerState, state: GroupState, missing: list[Lacking]) -> Outcome:

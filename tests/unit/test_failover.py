@@ -86,6 +86,32 @@ def test_where_it_does_not_get_everything_the_old_one_leads_again(stack: Stack) 
     assert group.leading == ["data1"] and group.servers["data1"].runs
 
 
+def test_what_a_stop_would_have_to_write_is_written_before_it(stack: Stack) -> None:
+    group = pair()
+    carried_out(succession(stack, group))
+    assert group.servers["data1"].checkpoints == 1
+
+
+def test_a_stop_that_takes_long_is_waited_for(stack: Stack) -> None:
+    group = pair()
+    group.servers["data1"].long_stops = 3
+    done = carried_out(succession(stack, group))
+    assert group.leading == ["data2"] and group.servers["data1"].held
+    assert done["failover.stand-down"].detail["lost"] == "nothing"
+
+
+def test_a_stop_that_does_not_end_is_said_and_the_same_command_goes_on(stack: Stack) -> None:
+    group = pair()
+    group.servers["data1"].long_stops = standdown.TRIES + 1
+    given = succession(stack, group)
+    with pytest.raises(Unreachable, match="has not stopped, or does not answer") as raised:
+        carried_out(given)
+    assert "same command" in raised.value.hint and "--to data1" in raised.value.hint
+    assert not group.servers["data2"].leads
+    carried_out(given)
+    assert group.leading == ["data2"]
+
+
 def test_two_servers_that_take_writes_are_refused_whoever_is_to_lead(stack: Stack) -> None:
     group = GroupInMemory({"data1": Server(leads=True), "data2": Server(), "data3": Server(leads=True)})
     for heir in group.servers:
@@ -93,6 +119,15 @@ def test_two_servers_that_take_writes_are_refused_whoever_is_to_lead(stack: Stac
         assert fault.what in ("data1 and data3 both take writes", "data3 and data1 both take writes")
         assert "--rejoin" in fault.hint
     assert [server.runs for server in group.servers.values()] == [True, True, True]
+
+
+def test_who_did_not_stop_in_time_can_be_made_to_lead_again(stack: Stack) -> None:
+    group = pair()
+    group.servers["data1"].long_stops = standdown.TRIES
+    with pytest.raises(Unreachable):
+        carried_out(succession(stack, group))
+    carried_out(succession(stack, group, "data1"))
+    assert group.leading == ["data1"] and group.servers["data1"].runs
 
 
 def test_what_a_stopped_server_has_more_is_not_lost_in_silence(stack: Stack) -> None:
