@@ -12,6 +12,7 @@ from migrate.documents import Document, FieldPath, read_yaml
 from migrate.errors import DocumentProblems, UsageProblem
 from migrate.figures import MOST_BYTES, parse_size
 from migrate.hostranges import FIRST_ADDRESS, address_of, expand, is_range
+from migrate.leads import leads_beside
 from migrate.logins import USERS, login_faults, logins_of
 from migrate.plan import digest_of
 from migrate.stack import WATCHING_KINDS, Stack
@@ -21,8 +22,6 @@ FILES_EXPECTED = {
     "ansible_ssh_private_key_file": "the private key that signs in; leave it out to use the keys of the ssh agent",
     "cloudexit_known_hosts": "the hosts' own keys, pinned: ssh-keyscan ADDRESS, compared with the console",
 }
-LEADS = "leads.yml"
-"""Beside the inventory: written by a fail-over, read by everything, kept with the inventory."""
 GROUP_KEYS = {"hosts", "children", "vars"}
 RESOURCES = {
     "cloudexit_disk": "bytes free for data, as 14TB or 900GiB",
@@ -133,24 +132,8 @@ def read_inventory(path: Path) -> Inventory:
 
 
 def read_leads(inventory: Path, hosts: Mapping[str, Host]) -> dict[str, str]:
-    """Group -> host that leads it, from `leads.yml` beside an inventory; empty where there is no such file. Raises
-    DocumentProblems where a host is not there or not in the group."""
-    path = inventory.with_name(LEADS)
-    if not path.exists():
-        return {}
-    document = read_yaml(path)
-    content = document.content if document.content is not None else {}
-    if not isinstance(content, dict):
-        raise document.problem((), "not a mapping", expected="group: host")
-    problems = [
-        document.problem((group,), f"{host!r} is no host of the group {group!r}", expected=", ".join(members) or "none")
-        for group, host in content.items()
-        for members in [[known.name for known in hosts.values() if group in known.groups]]
-        if host not in members
-    ]
-    if problems:
-        raise DocumentProblems(problems)
-    return {str(group): str(host) for group, host in content.items()}
+    """See leads_beside."""
+    return leads_beside(inventory, {host.name: host.groups for host in hosts.values()})
 
 
 def on_hosts_of(stack: Stack, inventory: Inventory) -> Stack:

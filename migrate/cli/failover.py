@@ -17,6 +17,7 @@ from migrate.cli.output import Json, Output, Quiet, Verbose
 from migrate.errors import UsageProblem
 from migrate.inventory import Inventory
 from migrate.journal import Journal
+from migrate.leads import LEADS, refuse_a_second_inventory
 from migrate.planner import failover_plan, rejoin_plan
 from migrate.ports import Hosts
 from migrate.stack import ServiceKind
@@ -53,6 +54,7 @@ def failover(
     """Has another host lead a database, once all that the one that led has is there. Started again, it goes on."""
     undertaking = Undertaking.read(stack, inventory, state)
     group = _group(undertaking, service)
+    refuse_a_second_inventory(undertaking.inventory.path)
     _require_members(undertaking, service, group, to, rejoin)
     undertaking.make_ready()
     output, hosts = Output(as_json, verbose, quiet), SshHosts()
@@ -78,9 +80,13 @@ def _require_members(undertaking: Undertaking, service: str, group: list[str], t
             raise UsageProblem(f"{host!r} is no host of {service}", where=str(undertaking.inventory.path),
                                expected=", ".join(group))  # fmt: skip
     if rejoin == group[0]:
+        others = group[1:] or ["another host"]
+        line = f"{undertaking.stack.services[service].group}: {others[0] if len(others) == 1 else 'THAT-ONE'}"
         raise UsageProblem(f"{rejoin} leads {service} by the inventory", where=str(undertaking.inventory.path),
                            expected=f"one that is to follow: {', '.join(group[1:]) or 'there is none'}",
-                           hint=f"where another one leads: cloudexit failover {service} --to THAT-ONE")  # fmt: skip
+                           hint=f"where another one has what counts, write `{line}` into "
+                           f"{undertaking.inventory.path.with_name(LEADS)}, give the same command, "
+                           "then cloudexit provision")  # fmt: skip
 
 
 def _words(found: GroupState, heir: str, service: str) -> str:

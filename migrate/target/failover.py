@@ -3,16 +3,14 @@
 Each step looks before it acts, so that the whole can be killed anywhere and given again.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
-
-import yaml
 
 from migrate.action import Outcome, StepContext
 from migrate.check import Verdict
 from migrate.errors import GateHeld
-from migrate.inventory import LEADS, Host, read_leads
+from migrate.inventory import Host, read_leads
+from migrate.leads import LEADS, write_leads
 from migrate.plan import Step
 from migrate.target.remains import remains_of
 from migrate.target.replicas import GroupState, ServerState, require_reached
@@ -76,18 +74,6 @@ class LeadWritten:
     @property
     def _first(self) -> str:
         return replace(self.succession.inventory, leads={}).lead(self.succession.settings.group).name
-
-
-def write_leads(inventory: Path, leads: Mapping[str, str]) -> None:
-    """Whole or not at all; no file where the first host of every group leads."""
-    path = inventory.with_name(LEADS)
-    if not leads:
-        path.unlink(missing_ok=True)
-        return
-    temporary = path.with_name(path.name + ".tmp")
-    words = "# Which host leads its group, where it is not the first one. Written by: cloudexit failover\n"
-    temporary.write_text(words + yaml.safe_dump(dict(leads)), encoding="utf-8")
-    temporary.replace(path)
 
 
 @dataclass(frozen=True)

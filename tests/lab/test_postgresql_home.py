@@ -19,7 +19,8 @@ import pytest
 
 from migrate.check import CheckResult, Verdict
 from migrate.errors import ExitCode, Interrupted
-from migrate.inventory import LEADS, read_inventory
+from migrate.inventory import read_inventory
+from migrate.leads import LEADS
 from migrate.plan import Effect, Phase, Step
 from migrate.ports import PlayResult
 from migrate.target.backups import FirstBackup

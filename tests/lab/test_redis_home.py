@@ -15,7 +15,8 @@ from migrate.adapters.http import HttpxClient
 from migrate.adapters.postgresql import PsycopgClient
 from migrate.adapters.redis import RedisClient
 from migrate.check import CheckResult, Verdict
-from migrate.inventory import LEADS, read_inventory
+from migrate.inventory import read_inventory
+from migrate.leads import LEADS
 from migrate.servicechecks import RedisCheck, ServiceCheck
 from migrate.target.checks import ServiceChecks
 from tests.homes import Home, changed_tasks

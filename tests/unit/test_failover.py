@@ -11,12 +11,13 @@ from migrate.action import Action, Outcome, StepContext
 from migrate.check import Verdict
 from migrate.errors import GateHeld, Unreachable
 from migrate.inventory import read_leads
+from migrate.leads import write_leads
 from migrate.manifest import read_stack
 from migrate.planner import failover_plan, rejoin_plan
 from migrate.runner import carry_out
 from migrate.stack import Stack
 from migrate.target import failover, standdown
-from migrate.target.failover import LeadWritten, Promoted, Rejoined, write_leads
+from migrate.target.failover import LeadWritten, Promoted, Rejoined
 from migrate.target.pools import PoolsRepointed
 from migrate.target.replicas import look_at_group
 from migrate.target.standdown import OthersStoodDown

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from migrate.errors import DocumentProblems, UsageProblem
-from migrate.inventory import LEADS, hold_against, on_hosts_of, read_inventory
+from migrate.inventory import hold_against, on_hosts_of, read_inventory
+from migrate.leads import LEADS, refuse_a_second_inventory
 from migrate.manifest import read_stack
 
 ROOT = Path(__file__).parents[2]
@@ -56,3 +57,27 @@ def test_services_that_watch_are_left_out_where_nobody_runs_them() -> None:
     settled = on_hosts_of(stack.model_copy(update={"services": services}), inventory)
     assert set(settled.services) == set(stack.services) - {"logs", "monitor"}
     hold_against(settled, inventory)
+
+
+def test_two_inventories_in_one_folder_are_not_led_by_one_file(tmp_path: Path) -> None:
+    written(tmp_path, "database: db2")
+    (tmp_path / "spare.yaml").write_text(HOSTS)
+    for name in ("hosts.yml", "spare.yaml"):
+        with pytest.raises(UsageProblem, match="lies in the same folder") as problem:
+            read_inventory(tmp_path / name)
+        assert problem.value.where.endswith(LEADS) and "a folder of its own" in problem.value.hint
+
+
+def test_other_files_beside_an_inventory_are_none(tmp_path: Path) -> None:
+    path = written(tmp_path, "database: db2")
+    for name, text in (("stack.yml", "name: plaza"), ("broken.yaml", "{"), ("play.yml", "[{hosts: all}]")):
+        (tmp_path / name).write_text(text)
+    assert read_inventory(path).lead("database").name == "db2"
+
+
+def test_as_long_as_nobody_led_another_a_second_inventory_hinders_nobody_but_a_fail_over(tmp_path: Path) -> None:
+    path = written(tmp_path)
+    (tmp_path / "spare.yml").write_text(HOSTS)
+    assert read_inventory(path).lead("database").name == "db1"
+    with pytest.raises(UsageProblem, match=r"spare\.yml lies in the same folder"):
+        refuse_a_second_inventory(path)
