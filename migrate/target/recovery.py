@@ -212,7 +212,8 @@ class Recovery:
         unit = ["systemd-run", "--quiet", "--wait", "--pipe", "--collect", f"--unit={RESTORE_UNIT}", f"--uid={KEEPER}",
                 f"--property=RuntimeMaxSec={RESTORE_SECONDS:.0f}", "--"]  # fmt: skip
         argv = ["pgbackrest", f"--config={CONFIG}", f"--stanza={service}", "--log-level-console=warn",
-                f"--set={backup.label}", "--archive-mode=off", *options, "restore"]  # fmt: skip
+                f"--set={backup.label}", f"--pg1-path={_data(backup.version)}", "--archive-mode=off", *options,
+                "restore"]  # fmt: skip
         try:
             done = self.hosts.run(host, [*unit, *argv], timeout=RESTORE_SECONDS)
         except BaseException:

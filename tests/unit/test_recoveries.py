@@ -86,7 +86,9 @@ class Scratch:
                 self.units[unit] = "inactive"
             case ["systemctl", "restart", *_, unit]:
                 self.units[unit] = "active" if self.starts else "failed"
-            case ["systemd-run", *_] if self.interrupted:
+            case ["systemd-run", *words] if not self.interrupted:
+                assert f"--pg1-path={OWN}" in words, "the host's own configuration names the version of now"
+            case ["systemd-run", *_]:
                 self.units[f"{RESTORE_UNIT}.service"] = "active"
                 self.interrupted = False
                 raise KeyboardInterrupt
