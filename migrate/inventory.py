@@ -12,6 +12,7 @@ from migrate.documents import Document, FieldPath, read_yaml
 from migrate.errors import DocumentProblems, UsageProblem
 from migrate.figures import MOST_BYTES, parse_size
 from migrate.hostranges import FIRST_ADDRESS, address_of, expand, is_range
+from migrate.leads import LEADS as LEADS
 from migrate.leads import leads_beside
 from migrate.logins import USERS, login_faults, logins_of
 from migrate.plan import digest_of
