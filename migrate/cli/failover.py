@@ -153,11 +153,11 @@ def _actions(undertaking: Undertaking, succession: Succession, found: GroupState
 def _rejoin_actions(undertaking: Undertaking, hosts: Hosts, service: str) -> ActionsFor:
     succession = Succession(undertaking.stack, undertaking.inventory, hosts, service)
 
-    def copied(host: str) -> Outcome:
+    def copied(host: str, context: StepContext) -> Outcome:
         stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
         narrowed = Narrowed((host,), {"cloudexit_clone": [host], "cloudexit_clone_stamp": stamp})
         step = rejoin_plan(undertaking.stack, undertaking.inventory, service, host).steps[0]
-        return _provision(undertaking, hosts, narrowed).apply(step, StepContext())
+        return _provision(undertaking, hosts, narrowed).apply(step, context)
 
     return lambda stop: {"failover.rejoin": Rejoined(succession, copied)}
 

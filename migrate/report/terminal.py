@@ -68,7 +68,7 @@ def show_event(
     """One line for each step that ends; with `verbose` also when it begins, and its progress."""
     if event in (Event.STARTED, Event.PROGRESS):
         if verbose:
-            note = detail.get("note") or ("…" if event is Event.STARTED else _facts(detail))
+            note = detail.get("note") or detail.get("task") or ("…" if event is Event.STARTED else _facts(detail))
             say(console, f"[dim]{step.id} {escape(str(note))}[/]", indent=2)
         return
     word = {Event.SKIPPED: "already there, verified", Event.FAILED: "[red]held[/]"}.get(event, "")

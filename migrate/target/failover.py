@@ -81,7 +81,7 @@ class Rejoined:
     """A host of the group is a replica again, copied from the one that leads. What it had is put aside on it."""
 
     succession: Succession
-    provision: Callable[[str], Outcome]
+    provision: Callable[[str, StepContext], Outcome]
     """Provisions one host whose data give way."""
 
     def verify(self, step: Step, context: StepContext) -> Verdict:
@@ -98,7 +98,7 @@ class Rejoined:
             )  # fmt: skip
         had = {"had": self._had(step.subject, state, lead)}
         context.progress(had)  # kept, should the run be killed when the data are aside
-        outcome = self.provision(step.subject)
+        outcome = self.provision(step.subject, context)
         if not self.succession.awaited(lambda seen: _follows(seen, step.subject), FOLLOW_SECONDS, context):
             raise GateHeld(
                 f"it does not follow {lead.host}", where=step.subject,

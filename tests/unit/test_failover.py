@@ -267,7 +267,8 @@ def rejoined(given: Succession, host: str, told: list[Mapping[str, object]] | No
     server = given.hosts.servers[host]
     before = told if told is not None else []
 
-    def provision(name: str) -> Outcome:
+    def provision(name: str, context: StepContext) -> Outcome:
+        assert context.progress == before.append
         assert before, "what it had is said before it gives way"
         server.leads, server.runs, server.held, server.timeline = False, True, True, 2
         return Outcome({"provisioned": name})
