@@ -143,9 +143,11 @@ def _since(moment: str) -> str:
 
 
 def _progress(progress: Mapping[str, Any]) -> str:
-    """`812 of 2,013 objects, 33.0 MB, 12.1 MB/s, 3.0 s left`; a step may say it in its own words as `note`."""
-    if "note" in progress:
-        return str(progress["note"])
+    """`812 of 2,013 objects, 33.0 MB, 12.1 MB/s, 3.0 s left`; a step may say it in its own words as `note`, and a
+    playbook says its `task`."""
+    said = progress.get("note") or progress.get("task")
+    if said:
+        return str(said)
     if "listed" not in progress:
         return ""
     parts = [

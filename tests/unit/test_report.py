@@ -143,6 +143,15 @@ def test_status_shows_progress_of_what_is_under_way(journal: Journal, tmp_path: 
     assert "500 of 2,000 objects, 5.0 MB, 1.0 MB/s, 15.0 s left" in page.getvalue()
 
 
+def test_status_shows_the_task_that_a_playbook_is_at(journal: Journal, tmp_path: Path) -> None:
+    run = begin(journal)
+    journal.write(run, "preflight.hosts", Event.STARTED, {})
+    journal.write(run, "preflight.hosts", Event.PROGRESS, {"task": "postgresql : Wait (data2: 12/99 kB (12%))"})
+    page = io.StringIO()
+    show_status(Console(file=page, width=140), run_status(tmp_path / "journal.sqlite", tmp_path / "lock"))
+    assert "data2: 12/99 kB (12%)" in page.getvalue()
+
+
 def test_status_says_when_what_is_left_is_reached(journal: Journal, tmp_path: Path) -> None:
     estimate = Estimate(((Limit("a", 600.0, 1.0, Ground.KNOWN, "a drill", "600 s"),),))
     plan = Plan("s", "i", (STEPS[0], *(replace(step, estimate=estimate) for step in STEPS[1:])))
