@@ -94,9 +94,11 @@ class ReleaseHome:
         """Switches in waves, and keeps what was proved. Raises ChecksHeld once a bad release was taken back."""
         standings = self.look()
         hosts = list(self.target.hosts.values())
-        rolling = Rolling(self._stack, self._hosts, self._checks, self._there, context)
+        before = self._history(standings)
+        proved = before[-1] if before else None
+        rolling = Rolling(self._stack, self._hosts, self._checks, self._there, context, proved)
         rolling.roll(standings, hosts, release)
-        history = _history_after(self._history(standings), release)
+        history = _history_after(before, release)
         on_every_host(self.target, lambda host: self._there.keep(host, history))
         return rolling.document()
 

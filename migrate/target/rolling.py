@@ -54,6 +54,8 @@ class Rolling:
     checks: ServiceChecks
     there: ReleaseOnHosts
     context: StepContext
+    proved: Installed | None
+    """What the home runs, as far as it was proved: where a host goes back to."""
     switched: dict[str, Switched] = field(default_factory=dict)
     running: dict[str, list[str]] = field(default_factory=dict)
     """Service -> hosts that run it."""
@@ -250,8 +252,8 @@ class Rolling:
         return "; ".join(f"{result.name}: {result.detail}" for result in ended.results if result.holds)
 
     def _before(self, standing: Standing, release: Installed) -> str:
-        if standing.proved and standing.proved != release:
-            return self.there.folder(standing.proved)
+        if self.proved and self.proved != release and self.proved.sha256 in standing.installed:
+            return self.there.folder(self.proved)
         return standing.current if standing.current != self.there.folder(release) else ""
 
 

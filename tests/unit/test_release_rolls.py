@@ -100,6 +100,28 @@ def test_the_last_host_that_answers_is_not_taken_back(stack: Stack) -> None:
     assert hosts.machines["app1"].runs == folder(NEW) and not hosts.machines["app1"].closed
 
 
+def test_hosts_that_were_told_of_different_histories_go_back_to_one_release(stack: Stack) -> None:
+    third = Installed("3", "d" * 64)
+    hosts = machines("app1", "app2", "app3")
+    home_of(stack, hosts).roll(NEW, CONTEXT)
+    hosts.machines["app1"].history = hosts.machines["app2"].history = (FIRST, OLD)  # it died while it noted NEW
+    hosts.is_bad = lambda host, runs: host == "app2" and runs == folder(third)
+    for one in hosts.machines.values():
+        one.installed.add(third)
+    with pytest.raises(ChecksHeld, match="now app2 runs 2-cccccccc, app1 runs 2-cccccccc"):
+        home_of(stack, hosts).roll(third, CONTEXT)
+    assert all(one.runs == one.current == folder(NEW) for one in hosts.machines.values())
+
+
+def test_a_host_goes_back_to_what_it_ran_where_it_never_had_what_the_home_ran(stack: Stack) -> None:
+    hosts = machines("app1", "app2")
+    hosts.machines["app1"].installed.discard(OLD)
+    hosts.machines["app1"].history, hosts.machines["app1"].current = (), folder(FIRST)
+    hosts.is_bad = lambda host, runs: runs == folder(NEW)
+    with pytest.raises(ChecksHeld, match="now app1 runs 0-bbbbbbbb"):
+        home_of(stack, hosts).roll(NEW, CONTEXT)
+
+
 def test_a_host_that_is_lost_stops_the_roll_and_the_next_one_goes_on(stack: Stack) -> None:
     hosts = machines("app1", "app2")
     home = home_of(stack, hosts)
