@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from migrate.errors import Unreachable
 from migrate.inventory import Host, Inventory
 from migrate.ports import Completed, Expected, HttpReply
-from migrate.target import rolling, standing
+from migrate.target import claims, rolling, standing
 from migrate.target.standing import Installed
 
 
@@ -25,6 +25,8 @@ class Machine:
     """Its units are waited for by systemd, to be started once more."""
     full: bool = False
     """No space is left on its disk."""
+    holder: str = ""
+    """Who has claimed the release there."""
 
 
 @dataclass
@@ -51,6 +53,8 @@ class HostsInMemory:
         machine = self.machines[host.name]
         if machine.full and list(command)[:3] == ["sh", "-c", standing.SWITCH]:
             return Completed(host.name, "sh", 1, "", "ln: .current: No space left on device")
+        if list(command)[2:3] == [claims.TAKE] and machine.holder not in ("", command[-1]):
+            return Completed(host.name, "sh", claims.TAKEN, machine.holder, "")
         said = self._answer(host.name, machine, list(command), stdin.decode())
         return Completed(host.name, " ".join(command[:2]), 0, said, "")
 
@@ -58,6 +62,10 @@ class HostsInMemory:
         match command:
             case ["sh", "-c", standing.OBSERVE, _, _, *units]:
                 return "\n".join(_observed(machine, units))
+            case ["sh", "-c", claims.TAKE, *_, who]:
+                machine.holder = who
+            case ["sh", "-c", claims.GIVE_BACK, *_, who]:
+                machine.holder = "" if machine.holder == who else machine.holder
             case ["sh", "-c", standing.MARK, *_]:
                 machine.switching = True
             case ["sh", "-c", standing.SWITCH, _, _, folder]:

@@ -33,9 +33,12 @@ def machines(*names: str) -> HostsInMemory:
     return HostsInMemory({name: Machine(folder(OLD), folder(OLD), (FIRST, OLD), {FIRST, OLD, NEW}) for name in names})
 
 
-def home_of(stack: Stack, hosts: HostsInMemory, inventory: Inventory | None = None) -> ReleaseHome:
+def home_of(stack: Stack, hosts: HostsInMemory, inventory: Inventory | None = None, who: str = "me") -> ReleaseHome:
     inventory = inventory or inventory_with(dict.fromkeys(hosts.machines, BOTH))
-    checks = ServiceChecks(
+    return ReleaseHome(hosts, checks_of(stack, hosts, inventory), stack, inventory, "plaza", who)
+
+
+def checks_of(stack: Stack, hosts: HostsInMemory, inventory: Inventory) -> ServiceChecks:
+    return ServiceChecks(
         stack, inventory, secrets_of_tests(), hosts, hosts, PsycopgClient(), RedisClient(), sleep=lambda seconds: None
     )
-    return ReleaseHome(hosts, checks, stack, inventory, "plaza")

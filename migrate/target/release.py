@@ -15,7 +15,7 @@ from migrate.check import Verdict
 from migrate.errors import GateHeld, UsageProblem
 from migrate.inventory import Inventory
 from migrate.plan import Step
-from migrate.ports import Hosts, Playbooks
+from migrate.ports import Hosts, Playbooks, PlayResult
 from migrate.secret import Secrets
 from migrate.stack import Stack
 from migrate.target.checks import ServiceChecks
@@ -95,7 +95,9 @@ class ReleaseInstall:
         secrets: Secrets,
         checks: ServiceChecks,
         locate: Callable[[str, str], Path],
+        who: str,
     ) -> None:
+        """`who`: what tells one operator's state folder from another's."""
         self._hosts = hosts
         self._playbooks = playbooks
         self._stack = stack
@@ -103,6 +105,7 @@ class ReleaseInstall:
         self._secrets = secrets
         self._checks = checks
         self._locate = locate
+        self._who = who
 
     def verify(self, step: Step, context: StepContext) -> Verdict:
         """A plan of the move leaves a home alone that was given a later release since."""
@@ -114,10 +117,16 @@ class ReleaseInstall:
 
     def apply(self, step: Step, context: StepContext) -> Outcome:
         """Raises GateHeld where the archive is no such release or a host did not take it, ChecksHeld where it was taken
-        back because it is not healthy; Unreachable."""
+        back because it is not healthy, LockHeld where somebody else is at it; Unreachable."""
         archive = self._archive(step)
         home = self._home(archive.name)
         home.refuse_bare_hosts()
+        with home.claim.held():
+            result = self._installed(archive, home, context)
+            rolled = home.roll(archive.installed, context)
+        return Outcome({**as_document(archive.installed), **_rolled(rolled), **play_document(result)})
+
+    def _installed(self, archive: ReleaseArchive, home: ReleaseHome, context: StepContext) -> PlayResult:
         result = self._playbooks.run(
             playbooks_folder() / "release.yml",
             home.target,
@@ -137,11 +146,10 @@ class ReleaseInstall:
             timeout=INSTALL_SECONDS,
         )
         raise_unless_good(with_lost_hosts(result, self._hosts, home.target))
-        rolled = home.roll(archive.installed, context)
-        return Outcome({**as_document(archive.installed), **_rolled(rolled), **play_document(result)})
+        return result
 
     def _home(self, release: str) -> ReleaseHome:
-        return ReleaseHome(self._hosts, self._checks, self._stack, self._inventory, release)
+        return ReleaseHome(self._hosts, self._checks, self._stack, self._inventory, release, self._who)
 
     def _archive(self, step: Step) -> ReleaseArchive:
         name, *planned = step.subject.split()
@@ -161,11 +169,12 @@ class ReleaseRollback:
     """Has a release that is still on every host run again, by the same waves and gates. A step's `subject` is its name,
     version and SHA-256: a rollback that is killed and said again goes back once."""
 
-    def __init__(self, hosts: Hosts, stack: Stack, inventory: Inventory, checks: ServiceChecks) -> None:
+    def __init__(self, hosts: Hosts, stack: Stack, inventory: Inventory, checks: ServiceChecks, who: str) -> None:
         self._hosts = hosts
         self._stack = stack
         self._inventory = inventory
         self._checks = checks
+        self._who = who
 
     def verify(self, step: Step, context: StepContext) -> Verdict:
         home, target = self._home_and_target(step)
@@ -175,12 +184,13 @@ class ReleaseRollback:
         """Raises GateHeld where a host has not got it, ChecksHeld where it is not healthy any more; Unreachable."""
         home, target = self._home_and_target(step)
         home.refuse_without(target)
-        rolled = home.roll(target, context)
+        with home.claim.held():
+            rolled = home.roll(target, context)
         return Outcome({**as_document(target), **_rolled(rolled)})
 
     def _home_and_target(self, step: Step) -> tuple[ReleaseHome, Installed]:
         name, version, sha256 = step.subject.split()
-        home = ReleaseHome(self._hosts, self._checks, self._stack, self._inventory, name)
+        home = ReleaseHome(self._hosts, self._checks, self._stack, self._inventory, name, self._who)
         return home, Installed(version, sha256)
 
 

@@ -10,6 +10,7 @@ from migrate.ports import Hosts
 from migrate.stack import Stack
 from migrate.target.attempts import Attempt, History, history_of, is_between
 from migrate.target.checks import ServiceChecks
+from migrate.target.claims import Claim
 from migrate.target.rolling import Rolling
 from migrate.target.sidebyside import on_every_host
 from migrate.target.standing import Installed, ReleaseOnHosts, Standing, history_with
@@ -19,7 +20,10 @@ from migrate.target.waves import services_on
 class ReleaseHome:
     """Where the release `name` runs, what runs there, and how another comes to run there."""
 
-    def __init__(self, hosts: Hosts, checks: ServiceChecks, stack: Stack, inventory: Inventory, name: str) -> None:
+    def __init__(
+        self, hosts: Hosts, checks: ServiceChecks, stack: Stack, inventory: Inventory, name: str, who: str
+    ) -> None:
+        """`who`: what tells one operator's state folder from another's."""
         groups = set(stack.hosts_of_release(name))
         chosen = {host.name: host for host in inventory.hosts.values() if groups & set(host.groups)}
         self.target = Inventory(inventory.path, chosen, inventory.variables)
@@ -28,6 +32,12 @@ class ReleaseHome:
         self._stack = stack
         self._name = name
         self._there = ReleaseOnHosts(hosts, name)
+        self._who = who
+
+    @property
+    def claim(self) -> Claim:
+        """Keeps other commands out; it lies on the first host of the release."""
+        return Claim(self._hosts, next(iter(self.target.hosts.values())), self._name, self._who)
 
     def look(self) -> dict[str, Standing]:
         """How it stands on every host."""
@@ -91,12 +101,14 @@ class ReleaseHome:
         return any(unit in standing.wanted for standing in self.look().values())
 
     def roll(self, release: Installed, context: StepContext) -> Mapping[str, Mapping[str, float]]:
-        """Switches in waves, and keeps what was proved. Raises ChecksHeld once a bad release was taken back."""
+        """Switches in waves, and keeps what was proved. Raises ChecksHeld once a bad release was taken back, LockHeld
+        where somebody else is at it. The claim is left to who asked for the roll."""
+        self.claim.take()
         standings = self.look()
         hosts = list(self.target.hosts.values())
         before = self._history(standings)
         proved = before[-1] if before else None
-        rolling = Rolling(self._stack, self._hosts, self._checks, self._there, context, proved)
+        rolling = Rolling(self._stack, self._hosts, self._checks, self._there, context, proved, self.claim.take)
         rolling.roll(standings, hosts, release)
         history = _history_after(before, release)
         on_every_host(self.target, lambda host: self._there.keep(host, history))

@@ -1,7 +1,7 @@
 """A release goes over the hosts that run it, a few at a time, each behind its gates; a bad one is taken back."""
 
 import time
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NoReturn
 
@@ -56,6 +56,8 @@ class Rolling:
     context: StepContext
     proved: Installed | None
     """What the home runs, as far as it was proved: where a host goes back to."""
+    still_ours: Callable[[], None]
+    """Raises LockHeld where another command moves the release by now."""
     switched: dict[str, Switched] = field(default_factory=dict)
     running: dict[str, list[str]] = field(default_factory=dict)
     """Service -> hosts that run it."""
@@ -73,6 +75,7 @@ class Rolling:
         for wave in waves[:1]:
             self._let_others_rejoin([host for host in running if host not in wave.hosts])
         for index, wave in enumerate(waves):
+            self.still_ours()
             ended, faults = self._switch_wave(wave, standings, self.there.folder(release))
             bad = [one for one in ended if one.holds]
             if bad:
