@@ -83,7 +83,7 @@ class Home:
     def release_install(self, archive: Path) -> ReleaseInstall:
         return ReleaseInstall(
             self.hosts, self.playbooks, self.stack, self.inventory, self.secrets, self.checks(),
-            lambda bucket, pattern: archive,
+            lambda bucket, pattern: archive, "tests",
         )  # fmt: skip
 
     def checks(self) -> ServiceChecks:

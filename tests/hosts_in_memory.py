@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from migrate.errors import Unreachable
 from migrate.inventory import Host, Inventory
 from migrate.ports import Completed, Expected, HttpReply
-from migrate.target import rolling, standing
+from migrate.target import claims, rolling, standing
 from migrate.target.standing import Installed
 
 
@@ -21,13 +21,19 @@ class Machine:
     switching: bool = False
     closed: bool = False
     wanted: bool = True
+    crashes: bool = False
+    """Its units are waited for by systemd, to be started once more."""
+    full: bool = False
+    """No space is left on its disk."""
+    holder: str = ""
+    """Who has claimed the release there."""
 
 
 @dataclass
 class HostsInMemory:
     """ports.Hosts and ports.Http over machines that run a release. `is_bad(host, folder)` answers with 500."""
 
-    machines: Mapping[str, Machine]
+    machines: dict[str, Machine]
     is_bad: Callable[[str, str], bool] = lambda host, folder: False
     lost: set[str] = field(default_factory=set)
     restarted: list[str] = field(default_factory=list)
@@ -44,20 +50,32 @@ class HostsInMemory:
         self.calls += 1
         if self.calls == self.dies_at:
             raise KeyboardInterrupt
-        said = self._answer(host.name, self.machines[host.name], list(command), stdin.decode())
+        machine = self.machines[host.name]
+        if machine.full and list(command)[:3] == ["sh", "-c", standing.SWITCH]:
+            return Completed(host.name, "sh", 1, "", "ln: .current: No space left on device")
+        if list(command)[2:3] == [claims.TAKE] and machine.holder not in ("", command[-1]):
+            return Completed(host.name, "sh", claims.TAKEN, machine.holder, "")
+        said = self._answer(host.name, machine, list(command), stdin.decode())
         return Completed(host.name, " ".join(command[:2]), 0, said, "")
 
     def _answer(self, name: str, machine: Machine, command: list[str], stdin: str) -> str:
         match command:
             case ["sh", "-c", standing.OBSERVE, _, _, *units]:
                 return "\n".join(_observed(machine, units))
+            case ["sh", "-c", claims.TAKE, *_, who]:
+                machine.holder = who
+            case ["sh", "-c", claims.GIVE_BACK, *_, who]:
+                machine.holder = "" if machine.holder == who else machine.holder
+            case ["sh", "-c", standing.MARK, *_]:
+                machine.switching = True
             case ["sh", "-c", standing.SWITCH, _, _, folder]:
                 machine.current, machine.switching = folder, True
             case ["sh", "-c", standing.SETTLED, *_]:
                 machine.switching = False
             case ["sh", "-c", standing.KEPT, *_]:
                 machine.history = tuple(Installed(*line.split()) for line in stdin.splitlines())
-                machine.installed &= set(machine.history)
+                started_from = {one for one in machine.installed if machine.current.endswith(one.folder_name)}
+                machine.installed &= {*machine.history, *started_from}
                 machine.switching = False
             case ["sh", "-c", rolling.AGE, *_]:
                 return "0\n1000"
@@ -94,12 +112,14 @@ class HostsInMemory:
 
 def _observed(machine: Machine, units: Sequence[str]) -> Iterator[str]:
     yield "provisioned"
-    yield f"current {machine.current}"
+    if machine.current:
+        yield f"current {machine.current}"
     if machine.switching:
         yield "switching"
     yield from (f"proved {one.version} {one.sha256}" for one in machine.history)
     yield from (f"installed {one.folder_name} {one.sha256}" for one in machine.installed)
-    state = "active enabled" if machine.wanted else "inactive disabled"
+    running = "activating" if machine.crashes else "active"
+    state = f"{running} enabled" if machine.wanted else "inactive disabled"
     yield from (f"unit {unit} {state}" for unit in units)
 
 

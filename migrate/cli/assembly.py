@@ -1,6 +1,8 @@
 """Where ports meet adapters: what one command works with, and the action behind each kind of step."""
 
+import getpass
 import os
+import socket
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -87,6 +89,11 @@ class Undertaking:
         return cls(manifest, stack, inventory, state, plan, drill)
 
     @property
+    def who(self) -> str:
+        """Tells this state folder from others to those who find its claim on a host."""
+        return f"{getpass.getuser()}@{socket.gethostname()}:{self.state.root}"
+
+    @property
     def site(self) -> str:
         return self.stack.site.format(**addresses(self.stack, self.inventory))
 
@@ -156,7 +163,14 @@ class Undertaking:
             ),
             "prove.drift": ProvisionDrift(hosts, playbooks, self.stack, self.inventory, secrets),
             "restore.release": ReleaseInstall(
-                hosts, playbooks, self.stack, self.inventory, secrets, self._checks(hosts, secrets), locate
+                hosts,
+                playbooks,
+                self.stack,
+                self.inventory,
+                secrets,
+                self._checks(hosts, secrets),
+                locate,
+                self.who,
             ),
         }
 
@@ -189,7 +203,7 @@ class Undertaking:
 
     def release_home(self, hosts: Hosts, name: str) -> ReleaseHome:
         """A release where it runs."""
-        return ReleaseHome(hosts, self._checks(hosts, self.secrets()), self.stack, self.inventory, name)
+        return ReleaseHome(hosts, self._checks(hosts, self.secrets()), self.stack, self.inventory, name, self.who)
 
     def deploy_actions(self, name: str, archive: Path | None) -> ActionsFor:
         """What carries out a deployment of `archive`, or a rollback where there is none."""
@@ -200,12 +214,19 @@ class Undertaking:
             stack, inventory, checks = self.stack, self.inventory, self._checks(hosts, secrets)
             started = ServiceStarted(stack, inventory, hosts, checks)
             actions: dict[str, Action] = {
-                "deploy.rollback": ReleaseRollback(hosts, stack, inventory, checks),
+                "deploy.rollback": ReleaseRollback(hosts, stack, inventory, checks, self.who),
                 "deploy.start": JoinedHostsStarted(stack, started, self.release_home(hosts, name)),
             }
             if archive:
                 actions["deploy.release"] = ReleaseInstall(
-                    hosts, playbooks, stack, inventory, secrets, checks, lambda bucket, pattern: archive
+                    hosts,
+                    playbooks,
+                    stack,
+                    inventory,
+                    secrets,
+                    checks,
+                    lambda bucket, pattern: archive,
+                    self.who,
                 )
             return actions
 

@@ -1,7 +1,7 @@
 """`deploy`: another release for a home that runs, or the one before again."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -11,13 +11,14 @@ from migrate.cli.execution import execute
 from migrate.cli.options import DEFAULT_STACK, InventoryPath, State
 from migrate.cli.output import Json, Output, Quiet, Verbose
 from migrate.errors import UsageProblem
-from migrate.journal import Journal
+from migrate.journal import Journal, Run
 from migrate.plan import Plan
+from migrate.target.attempts import Attempt
 from migrate.target.deploy import deploy_plan, rollback_plan
 from migrate.target.release import read_release
 from migrate.target.standing import Installed
 
-ROLLBACK = "rollback"
+DEPLOY, ROLLBACK = "deploy", "rollback"
 
 
 def deploy(
@@ -44,7 +45,7 @@ def deploy(
         return
     found = read_release(archive.absolute(), name)
     plan = deploy_plan(undertaking.stack, undertaking.inventory, found)
-    execute("deploy", plan, undertaking.state, undertaking.deploy_actions(name, found.path), output)
+    execute(DEPLOY, plan, undertaking.state, undertaking.deploy_actions(name, found.path), output)
 
 
 def _name(undertaking: Undertaking, release: str | None) -> str:
@@ -61,29 +62,32 @@ def _name(undertaking: Undertaking, release: str | None) -> str:
 
 
 def _rollback(undertaking: Undertaking, name: str) -> Plan:
-    """What the hosts say was before; what an unfinished rollback was about to do, where there is one."""
-    stack, inventory = undertaking.stack, undertaking.inventory
-    before = under_way(undertaking, name)
-    if before is None:
-        with SshHosts() as hosts:
-            before = undertaking.release_home(hosts, name).release_before()
-    return rollback_plan(stack, inventory, name, before)
+    """Goes where the hosts say, and where an unfinished deploy or rollback was going or came from."""
+    attempt = last_attempt(undertaking, name)
+    with SshHosts() as hosts:
+        before = undertaking.release_home(hosts, name).release_before(attempt)
+    return rollback_plan(undertaking.stack, undertaking.inventory, name, before)
 
 
-def under_way(undertaking: Undertaking, name: str) -> Installed | None:
-    """Where a rollback was going that did not come to its end: said again, it goes there, and no further."""
+def last_attempt(undertaking: Undertaking, name: str) -> Attempt | None:
+    """The last deploy or rollback of a release from this state folder, where it did not end in success."""
     if not undertaking.state.journal.exists():
         return None
     journal = Journal(undertaking.state.journal, read_only=True)
     try:
-        last = next((run for run in reversed(journal.runs()) if run.command in ("deploy", ROLLBACK)), None)
+        of_release = [run for run in journal.runs() if run.command in (DEPLOY, ROLLBACK) and _words(run)[0] == name]
     finally:
         journal.close()
-    if last is None or last.command != ROLLBACK or last.outcome in ("done", "held"):
+    if not of_release or of_release[-1].outcome == "done" or len(_words(of_release[-1])) != 3:
         return None
-    step: dict[str, Any] = last.plan["steps"][0]
-    of_release, version, sha256 = str(step["subject"]).split()
-    return Installed(version, sha256) if of_release == name else None
+    last = of_release[-1]
+    _, version, sha256 = _words(last)
+    return Attempt(Installed(version, sha256), last.command == ROLLBACK, last.outcome == "held")
+
+
+def _words(run: Run) -> list[str]:
+    """Name, version and SHA-256; a run of an earlier cloudexit may have the name alone."""
+    return str(run.plan["steps"][0]["subject"]).split()
 
 
 def register(app: typer.Typer) -> None:

@@ -1,5 +1,6 @@
 """`maintenance` and `certificate`: what operators ask of the edges by hand."""
 
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Annotated
 
@@ -9,7 +10,7 @@ from migrate.adapters.http import HttpxClient
 from migrate.adapters.postgresql import PsycopgClient
 from migrate.adapters.redis import RedisClient
 from migrate.adapters.ssh import SshHosts
-from migrate.check import CheckResult
+from migrate.check import CheckResult, Verdict
 from migrate.cli.assembly import Undertaking
 from migrate.cli.options import DEFAULT_STACK, InventoryPath, StackPath, State
 from migrate.cli.output import Json, Output, Quiet, Verbose
@@ -68,8 +69,16 @@ def _end(output: Output, results: list[CheckResult]) -> None:
     else:
         for result in results:
             show_check(output.results, result.as_document())
-    if not all(results):
-        raise typer.Exit(int(ExitCode.GATE))
+    code = exit_code(results)
+    if code is not ExitCode.DONE:
+        raise typer.Exit(int(code))
+
+
+def exit_code(results: Sequence[CheckResult]) -> ExitCode:
+    """An edge that could not be looked at comes before one that is not as it should be."""
+    if any(result.verdict is Verdict.UNKNOWN for result in results):
+        return ExitCode.UNREACHABLE
+    return ExitCode.DONE if all(results) else ExitCode.GATE
 
 
 def register(app: typer.Typer) -> None:

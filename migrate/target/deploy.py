@@ -17,7 +17,8 @@ def deploy_plan(stack: Stack, inventory: Inventory, archive: ReleaseArchive) -> 
     """The release goes over its hosts, then its services start where they do not run yet."""
     title = f"{archive.name} {archive.version} ({archive.sha256[:8]}) goes over its hosts, in waves"
     step = Step(
-        f"deploy.{archive.name}", Phase.START, "deploy.release", title, Effect.REVERSIBLE, subject=archive.name
+        f"deploy.{archive.name}", Phase.START, "deploy.release", title, Effect.REVERSIBLE,
+        subject=f"{archive.name} {archive.version} {archive.sha256}",
     )  # fmt: skip
     return _plan(stack, inventory, archive.name, step)
 

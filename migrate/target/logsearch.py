@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-from migrate.errors import Missing, UsageProblem
+from migrate.errors import Missing, OutsideProblem, UsageProblem
 from migrate.inventory import Inventory
 from migrate.ports import Hosts
 from migrate.secret import Secrets
@@ -17,18 +17,32 @@ PROGRAM = """
 import json, subprocess, sys
 folder, mark, host, *asked = sys.argv[1:]
 journal = ["journalctl", "-q", "-m", "--no-pager", "-r", "-D", folder]
+def ask(*words):
+    done = subprocess.run([*journal, *words], capture_output=True, text=True, errors="replace")
+    if done.returncode < 0:
+        sys.exit(f"journalctl was ended by signal {-done.returncode}")
+    return done
+def fault_of(done):
+    return done.stderr.strip() if done.returncode else ""
+def must_be_whole():
+    fault = fault_of(ask("-n", "1"))
+    if fault:
+        sys.exit(fault)
 if host:
-    last = subprocess.run([*journal, "-n", "1", "-o", "json", f"SYSLOG_IDENTIFIER={mark}", f"MESSAGE={host}"],
-                          capture_output=True, text=True, check=True)
+    last = ask("-n", "1", "-o", "json", f"SYSLOG_IDENTIFIER={mark}", f"MESSAGE={host}")
     if not last.stdout:
+        must_be_whole()
         sys.exit(44)
     asked.append("_HOSTNAME=" + json.loads(last.stdout)["_HOSTNAME"])
-done = subprocess.run([*journal, "-o", "short-iso", *asked], capture_output=True, text=True)
+done = ask("-o", "short-iso", *asked)
+if fault_of(done):
+    must_be_whole()
+    sys.stderr.write(done.stderr)
+    sys.exit(45)
 sys.stdout.write(done.stdout)
-sys.stderr.write(done.stderr)
-sys.exit(2 if done.returncode and done.stderr.strip() else 0)
 """
-NEVER_HEARD = 44
+"""A question that fails where the simplest one is answered is itself at fault."""
+NEVER_HEARD, BAD_QUESTION = 44, 45
 
 
 @dataclass(frozen=True)
@@ -52,7 +66,8 @@ class Question:
 
 
 def lines_of(stack: Stack, inventory: Inventory, hosts: Hosts, secrets: Secrets, question: Question) -> list[str]:
-    """The newest lines that fit, in order of time, secrets redacted. Raises UsageProblem, Missing, Unreachable."""
+    """The newest lines that fit, in order of time, secrets redacted. Raises UsageProblem where it is the question's
+    fault, Missing, Unreachable; OutsideProblem where the log host cannot read what it has."""
     service = next((one for one in stack.services.values() if one.kind is ServiceKind.LOGS), None)
     if service is None:
         raise UsageProblem(
@@ -71,9 +86,14 @@ def lines_of(stack: Stack, inventory: Inventory, hosts: Hosts, secrets: Secrets,
             f"{keeper.name} never heard of {question.host}", where=keeper.name,
             hint=f"look at it there: systemctl status cloudexit-ship-logs on {question.host}",
         )  # fmt: skip
-    if not done:
-        said = (done.stderr.strip().splitlines() or ["no word"])[-1]
+    said = (done.stderr.strip().splitlines() or [f"exit {done.exit_status}"])[-1]
+    if done.exit_status == BAD_QUESTION:
         raise UsageProblem(f"journalctl does not take the question: {said}", where=keeper.name)
+    if not done:
+        raise OutsideProblem(
+            f"its lines cannot be read: {said}", where=keeper.name, expected=f"journalctl to read {FOLDER}",
+            hint=f"look at it there: journalctl -D {FOLDER} -n 1; then give the command again",
+        )  # fmt: skip
     return _in_order_of_time(secrets.redact(done.stdout).splitlines())
 
 

@@ -8,7 +8,9 @@ from migrate.errors import GateHeld
 from migrate.inventory import Host, Inventory
 from migrate.ports import Hosts
 from migrate.stack import Stack
+from migrate.target.attempts import Attempt, History, history_of, is_between
 from migrate.target.checks import ServiceChecks
+from migrate.target.claims import Claim
 from migrate.target.rolling import Rolling
 from migrate.target.sidebyside import on_every_host
 from migrate.target.standing import Installed, ReleaseOnHosts, Standing, history_with
@@ -18,7 +20,10 @@ from migrate.target.waves import services_on
 class ReleaseHome:
     """Where the release `name` runs, what runs there, and how another comes to run there."""
 
-    def __init__(self, hosts: Hosts, checks: ServiceChecks, stack: Stack, inventory: Inventory, name: str) -> None:
+    def __init__(
+        self, hosts: Hosts, checks: ServiceChecks, stack: Stack, inventory: Inventory, name: str, who: str
+    ) -> None:
+        """`who`: what tells one operator's state folder from another's."""
         groups = set(stack.hosts_of_release(name))
         chosen = {host.name: host for host in inventory.hosts.values() if groups & set(host.groups)}
         self.target = Inventory(inventory.path, chosen, inventory.variables)
@@ -27,6 +32,12 @@ class ReleaseHome:
         self._stack = stack
         self._name = name
         self._there = ReleaseOnHosts(hosts, name)
+        self._who = who
+
+    @property
+    def claim(self) -> Claim:
+        """Keeps other commands out; it lies on the first host of the release."""
+        return Claim(self._hosts, next(iter(self.target.hosts.values())), self._name, self._who)
 
     def look(self) -> dict[str, Standing]:
         """How it stands on every host."""
@@ -49,10 +60,16 @@ class ReleaseHome:
                 hint="cloudexit provision, then this command again",
             )
 
-    def release_before(self) -> Installed:
-        """What was proved before the release that the home runs. Raises GateHeld where there is none."""
+    def release_before(self, attempt: Attempt | None = None) -> Installed:
+        """Where a rollback goes: what was proved last where a deploy did not come to its end, as the hosts or the
+        `attempt` of this machine tell; else what was proved before that. Raises GateHeld where there is none."""
         standings = self.look()
-        history = _longest_history(standings)
+        history = self._history(standings)
+        aim = attempt.aim(history) if attempt else None
+        if aim:
+            return aim
+        if history and is_between(standings, self._there.folder(history[-1])):
+            return history[-1]
         if len(history) < 2:
             raise GateHeld(
                 f"there is no release of {self._name} before the one that runs",
@@ -76,7 +93,7 @@ class ReleaseHome:
     def has_moved_on_from(self, release: Installed) -> bool:
         """Whether a home that runs has proved another release after this one."""
         standings = self.look()
-        return release in _longest_history(standings)[:-1] and any(one.wanted for one in standings.values())
+        return release in self._history(standings)[:-1] and any(one.wanted for one in standings.values())
 
     def wanted(self, service: str) -> bool:
         """Whether a service runs on any host, or is to."""
@@ -84,24 +101,26 @@ class ReleaseHome:
         return any(unit in standing.wanted for standing in self.look().values())
 
     def roll(self, release: Installed, context: StepContext) -> Mapping[str, Mapping[str, float]]:
-        """Switches in waves, and keeps what was proved. Raises ChecksHeld once a bad release was taken back."""
+        """Switches in waves, and keeps what was proved. Raises ChecksHeld once a bad release was taken back, LockHeld
+        where somebody else is at it. The claim is left to who asked for the roll."""
+        self.claim.take()
         standings = self.look()
         hosts = list(self.target.hosts.values())
-        rolling = Rolling(self._stack, self._hosts, self._checks, self._there, context)
+        before = self._history(standings)
+        proved = before[-1] if before else None
+        rolling = Rolling(self._stack, self._hosts, self._checks, self._there, context, proved, self.claim.take)
         rolling.roll(standings, hosts, release)
-        history = _history_after(_longest_history(standings), release)
+        history = _history_after(before, release)
         on_every_host(self.target, lambda host: self._there.keep(host, history))
         return rolling.document()
+
+    def _history(self, standings: Mapping[str, Standing]) -> History:
+        return history_of(standings, self._there.folder)
 
     def _units(self, host: Host) -> list[str]:
         return [self._stack.services[name].unit for name in services_on(self._stack, self._name, host)]
 
 
-def _longest_history(standings: Mapping[str, Standing]) -> tuple[Installed, ...]:
-    """A host that came later knows less of what was before."""
-    return max((standing.history for standing in standings.values()), key=len, default=())
-
-
-def _history_after(history: tuple[Installed, ...], release: Installed) -> tuple[Installed, ...]:
+def _history_after(history: History, release: Installed) -> History:
     """A release that goes back to the one before takes the last out; any other is added."""
     return history[:-1] if history[-2:-1] == (release,) else history_with(history, release)

@@ -1,20 +1,20 @@
 """A release goes over the hosts that run it, a few at a time, each behind its gates; a bad one is taken back."""
 
 import time
-from collections.abc import Container, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NoReturn
 
 from migrate.action import StepContext
 from migrate.check import CheckResult, ChecksHeld, Verdict
-from migrate.errors import CloudexitError, Interrupted
+from migrate.errors import CloudexitError, GateHeld, Interrupted
 from migrate.inventory import Host
 from migrate.ports import Hosts
 from migrate.stack import Stack
 from migrate.target.checks import ServiceChecks
 from migrate.target.closing import close_ports, open_ports
 from migrate.target.logs import last_log_lines
+from migrate.target.sidebyside import answers_and_faults_of
 from migrate.target.standing import Installed, ReleaseOnHosts, Standing
 from migrate.target.waves import Wave, is_asked_by_an_edge, waves_of
 
@@ -54,6 +54,10 @@ class Rolling:
     checks: ServiceChecks
     there: ReleaseOnHosts
     context: StepContext
+    proved: Installed | None
+    """What the home runs, as far as it was proved: where a host goes back to."""
+    still_ours: Callable[[], None]
+    """Raises LockHeld where another command moves the release by now."""
     switched: dict[str, Switched] = field(default_factory=dict)
     running: dict[str, list[str]] = field(default_factory=dict)
     """Service -> hosts that run it."""
@@ -63,6 +67,7 @@ class Rolling:
         lost on the way: the others stay as they are, and the next call goes on."""
         running = [host for host in hosts if standings[host.name].wanted]
         ahead = [host for host in running if not self.there.runs_next(standings[host.name], release)]
+        ahead.sort(key=lambda host: standings[host.name].serves)  # who serves nobody takes nobody away
         self._count_running(standings, running)
         unproved = [h for h in running if h not in ahead and standings[h.name].proved != release]
         done = self._waves(unproved)
@@ -70,10 +75,13 @@ class Rolling:
         for wave in waves[:1]:
             self._let_others_rejoin([host for host in running if host not in wave.hosts])
         for index, wave in enumerate(waves):
-            ended = self._switch_wave(wave, standings, self.there.folder(release))
+            self.still_ours()
+            ended, faults = self._switch_wave(wave, standings, self.there.folder(release))
             bad = [one for one in ended if one.holds]
             if bad:
                 self._take_back([wave, *reversed(done)], standings, release, bad)
+            for fault in faults:
+                raise fault
             done.append(wave)
             if index + 1 < len(waves):
                 self._let_rejoin(wave)
@@ -96,21 +104,29 @@ class Rolling:
     def _waves(self, hosts: Sequence[Host]) -> list[Wave]:
         return waves_of(self.stack, self.there.name, hosts)
 
-    def _switch_wave(self, wave: Wave, standings: Mapping[str, Standing], folder: str) -> list[Switched]:
+    def _switch_wave(
+        self, wave: Wave, standings: Mapping[str, Standing], folder: str
+    ) -> tuple[list[Switched], list[CloudexitError]]:
+        """How it went, and what hindered the other hosts: a host that is lost hides no bad release on another."""
+
         def switch(host: Host) -> Switched:
             return self._switch_host(host, wave.services, standings[host.name], folder)
 
-        with ThreadPoolExecutor(max_workers=len(wave.hosts)) as pool:
-            ended = list(pool.map(switch, wave.hosts))
-        self.switched.update({one.host.name: one for one in ended})
-        return ended
+        ended, faults = answers_and_faults_of(wave.hosts, switch)
+        self.switched.update(ended)
+        return list(ended.values()), list(faults.values())
 
     def _switch_host(self, host: Host, services: Sequence[str], standing: Standing, folder: str) -> Switched:
         began = time.monotonic()
         self.context.progress({"task": f"{host.name}: {folder.rsplit('/', 1)[-1]}"})
         wanted = [name for name in services if self.stack.services[name].unit in standing.wanted]
-        self._close(host, wanted)
-        self.there.switch(host, folder)
+        closed = self._close(host, wanted)
+        try:
+            self.there.switch(host, folder)
+        except GateHeld:
+            if closed and standing.serves and host.name not in self.switched:
+                open_ports(self.hosts, host)  # what runs there is what ran before
+            raise
         results: list[CheckResult] = []
         for name in wanted:
             results += self._restarted(name, host)
@@ -124,13 +140,16 @@ class Rolling:
         self.there.settle(host)
         return Switched(host, time.monotonic() - began, tuple(results))
 
-    def _close(self, host: Host, services: Sequence[str]) -> None:
-        """Where no other host would take the requests, a closed port would be worse than one that is slow to answer."""
+    def _close(self, host: Host, services: Sequence[str]) -> bool:
+        """Where no other host would take the requests, a closed port would be worse than one that is slow to answer.
+        A host that is closed is marked before: the next command must know it, however this one ends."""
         shared = [self.stack.services[name] for name in services if len(self.running.get(name, ())) > 1]
         ports = [service.port for service in shared if service.port]
         if ports:
+            self.there.mark(host)
             bounds = [check.within for name in services for check in self.stack.services[name].checks]
             close_ports(self.hosts, host, ports, sum(bounds) + len(services) * RESTART_SECONDS)
+        return bool(ports)
 
     def _not_healthy(self, host: Host, service: str, began: float, results: Sequence[CheckResult]) -> Switched:
         unit = self.stack.services[service].unit
@@ -236,8 +255,8 @@ class Rolling:
         return "; ".join(f"{result.name}: {result.detail}" for result in ended.results if result.holds)
 
     def _before(self, standing: Standing, release: Installed) -> str:
-        if standing.proved and standing.proved != release:
-            return self.there.folder(standing.proved)
+        if self.proved and self.proved != release and self.proved.sha256 in standing.installed:
+            return self.there.folder(self.proved)
         return standing.current if standing.current != self.there.folder(release) else ""
 
 

@@ -31,20 +31,27 @@ if cd "/srv/$1" 2>/dev/null; then
 fi
 shift
 for unit; do
-  echo "unit $unit $(systemctl show -P ActiveState "$unit") $(systemctl is-enabled "$unit" 2>/dev/null)"
+  state=$(systemctl show -P ActiveState "$unit") && [ -n "$state" ] || exit 1
+  echo "unit $unit $state $(systemctl is-enabled "$unit" 2>/dev/null)"
 done
 """
+"""A host whose systemd does not answer has not said that nothing runs there."""
+MARK = 'touch "/srv/$1/switching"'
 SWITCH = 'cd "/srv/$1" && touch switching && ln -sfn "$2" .current && mv -fT .current current'
 """A rename of a finished link: there is no moment without `current`."""
 SETTLED = 'rm -f "/srv/$1/switching"'
 KEPT = """
-cd "/srv/$1" && cat >.history && mv -f .history history && rm -f switching || exit 1
-shift
+cd "/srv/$1" && cat >.history && [ "$(wc -l <.history)" -eq "$2" ] || exit 1
+sync .history && mv -f .history history && rm -f switching || exit 1
+current=$(basename "$(readlink current)")
+shift 2
 for folder in releases/*; do
-  keep=; for kept; do [ "releases/$kept" != "$folder" ] || keep=1; done
-  [ -n "$keep" ] || rm -rf -- "$folder"
+  keep=; for kept in "$current" "$@"; do [ "releases/$kept" != "$folder" ] || keep=1; done
+  [ -n "$keep" ] || { rm -f -- "$folder/installed.sha256" && rm -rf -- "$folder"; }
 done
 """
+"""A text that is cut off on its way, with the command that sent it, replaces nothing. What units start from stays in
+any case, and a folder that is half gone counts as none."""
 
 
 @dataclass(frozen=True)
@@ -72,11 +79,18 @@ class Standing:
     """SHA-256 of the archives whose folders are whole."""
     wanted: frozenset[str]
     """Units that run, try to, or start at every boot: those that a switch restarts."""
+    active: frozenset[str]
+    """Units that run."""
 
     @property
     def proved(self) -> Installed | None:
         """What the host is to run, as far as it was proved."""
         return self.history[-1] if self.history else None
+
+    @property
+    def serves(self) -> bool:
+        """Whether all that is to run there runs, and no command left the host half-way, its ports closed perhaps."""
+        return not self.switching and self.wanted <= self.active
 
 
 class ReleaseOnHosts:
@@ -90,13 +104,25 @@ class ReleaseOnHosts:
         return f"/srv/{self.name}/releases/{release.folder_name}"
 
     def look(self, host: Host, units: Sequence[str]) -> Standing:
+        """Raises GateHeld where the host cannot tell."""
         done = self._hosts.run(host, ["sh", "-c", OBSERVE, "sh", self.name, *units], timeout=LOOK_SECONDS)
+        if not done:
+            raise GateHeld(
+                f"how the release stands cannot be seen: {done.stderr.strip() or done.exit_status}",
+                where=host.name,
+                expected="systemd to tell which units run",
+                hint="look at it there: systemctl status; then run the same command again",
+            )
         return _standing(done)
 
     def runs_next(self, standing: Standing, release: Installed) -> bool:
         """Whether units of the host start from this release, and those that ran have passed their gates with it."""
         there = standing.current == self.folder(release) and release.sha256 in standing.installed
         return there and not standing.switching
+
+    def mark(self, host: Host) -> None:
+        """The host is being switched from now on."""
+        self._must(host, self._hosts.run(host, ["sh", "-c", MARK, "sh", self.name]))
 
     def switch(self, host: Host, folder: str) -> None:
         """`current` names the folder from one moment to the next, and the host is marked as being switched."""
@@ -110,7 +136,7 @@ class ReleaseOnHosts:
         """Writes what was proved, and takes every release away but the last few of it."""
         text = "".join(f"{one.version} {one.sha256}\n" for one in history)
         folders = [one.folder_name for one in history[-KEEP:]]
-        command = ["sh", "-c", KEPT, "sh", self.name, *folders]
+        command = ["sh", "-c", KEPT, "sh", self.name, str(len(history)), *folders]
         self._must(host, self._hosts.run(host, command, stdin=text.encode(), timeout=PRUNE_SECONDS))
 
     def _must(self, host: Host, done: Completed) -> None:
@@ -134,6 +160,7 @@ def _standing(done: Completed) -> Standing:
         history=tuple(Installed(*words) for words in said.get("proved", []) if len(words) == 2),
         installed=frozenset(words[-1] for words in said.get("installed", []) if len(words) == 2),
         wanted=frozenset(words[0] for words in said.get("unit", []) if _is_wanted(words[1:])),
+        active=frozenset(words[0] for words in said.get("unit", []) if words[1:2] == ["active"]),
     )
 
 

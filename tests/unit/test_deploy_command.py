@@ -2,14 +2,19 @@
 
 import json
 import shutil
+import tarfile
+import threading
 from pathlib import Path
 
 import pytest
 
+from migrate.action import StepContext
 from migrate.cli.assembly import Undertaking
-from migrate.cli.deploy import under_way
+from migrate.cli.deploy import last_attempt
+from migrate.errors import GateHeld, UsageProblem
 from migrate.journal import Journal
 from migrate.manifest import read_stack
+from migrate.target.attempts import Attempt
 from migrate.target.deploy import deploy_plan, rollback_plan
 from migrate.target.release import read_release
 from migrate.target.standing import Installed
@@ -63,6 +68,33 @@ def test_what_is_no_release_is_refused_before_any_host_is_asked(stack: Path) -> 
     assert json.loads(done.stdout)["what"].startswith("the release cannot be read")
 
 
+def test_a_file_that_cannot_be_opened_is_wrong_usage(stack: Path) -> None:
+    done = cloudexit("deploy", stack.parent / "no-such-file.tar.gz", "--stack", stack, "--json")
+    assert done.returncode == 2
+    assert json.loads(done.stdout)["what"] == "the release cannot be opened: No such file or directory"
+    with pytest.raises(UsageProblem, match="cannot be opened: Is a directory"):
+        read_release(stack.parent, "plaza")
+
+
+def test_an_archive_that_was_cut_off_anywhere_is_a_gate_and_no_bug(tmp_path: Path) -> None:
+    whole = release(tmp_path, "1.0.0").read_bytes()
+    for length in range(0, len(whole), 97):
+        cut = tmp_path / "cut.tar.gz"
+        cut.write_bytes(whole[:length] + bytes(60) * (length % 2))
+        with pytest.raises(GateHeld):
+            read_release(cut, "plaza")
+
+
+def test_a_release_json_that_leads_nowhere_is_a_gate_and_no_bug(tmp_path: Path) -> None:
+    path = tmp_path / "link.tar.gz"
+    with tarfile.open(path, "w:gz") as archive:
+        link = tarfile.TarInfo("release.json")
+        link.type, link.linkname = tarfile.SYMTYPE, "nowhere"
+        archive.addfile(link)
+    with pytest.raises(GateHeld, match="the release cannot be read"):
+        read_release(path, "plaza")
+
+
 def test_a_host_that_answers_nobody_is_exit_5(stack: Path, tmp_path: Path) -> None:
     done = cloudexit("deploy", release(tmp_path, "1.0.0"), "--stack", stack)
     assert done.returncode == 5, done.stderr
@@ -80,18 +112,55 @@ def test_another_archive_of_the_same_version_is_another_plan(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("outcome", "goes_on"),
-    [(None, True), ("interrupted", True), ("unreachable", True), ("held", False), ("done", False)],
+    ("outcome", "held"),
+    [(None, False), ("interrupted", False), ("unreachable", False), ("crashed", False), ("held", True)],
 )
-def test_a_rollback_that_did_not_come_to_its_end_keeps_its_aim(stack: Path, outcome: str | None, goes_on: bool) -> None:
+@pytest.mark.parametrize("command", ["deploy", "rollback"])
+def test_what_did_not_come_to_its_end_is_known_to_the_next_rollback(
+    stack: Path, tmp_path: Path, command: str, outcome: str | None, held: bool
+) -> None:
     undertaking = Undertaking.read(stack, None, None)
     undertaking.make_ready()
-    assert under_way(undertaking, "plaza") is None
-    plan = rollback_plan(undertaking.stack, undertaking.inventory, "plaza", BEFORE)
+    assert last_attempt(undertaking, "plaza") is None
+    begin(undertaking, command, tmp_path, outcome)
+    release = BEFORE if command == "rollback" else read_release(release_of(tmp_path), "plaza").installed
+    assert last_attempt(undertaking, "plaza") == Attempt(release, command == "rollback", held)
+    assert last_attempt(undertaking, "shop") is None
+
+
+def test_what_came_to_its_end_is_no_attempt(stack: Path, tmp_path: Path) -> None:
+    undertaking = Undertaking.read(stack, None, None)
+    undertaking.make_ready()
+    begin(undertaking, "rollback", tmp_path, "interrupted")
+    begin(undertaking, "deploy", tmp_path, "done")
+    assert last_attempt(undertaking, "plaza") is None
+
+
+def test_an_archive_that_was_replaced_since_the_plan_was_made_is_not_deployed(stack: Path, tmp_path: Path) -> None:
+    undertaking = Undertaking.read(stack, None, None)
+    undertaking.make_ready()
+    path = release_of(tmp_path)
+    step = deploy_plan(undertaking.stack, undertaking.inventory, read_release(path, "plaza")).steps[0]
+    release(tmp_path, "1.0.0", fault="ill")
+    action = undertaking.deploy_actions("plaza", path)(threading.Event())["deploy.release"]
+    for call in (action.verify, action.apply):
+        with pytest.raises(GateHeld, match="the archive is not the one that was read when the plan was made"):
+            call(step, StepContext())
+
+
+def release_of(folder: Path) -> Path:
+    return release(folder, "1.0.0")
+
+
+def begin(undertaking: Undertaking, command: str, folder: Path, outcome: str | None) -> None:
+    """Has the journal tell of a command that ended so; without an outcome it was killed."""
+    if command == "rollback":
+        plan = rollback_plan(undertaking.stack, undertaking.inventory, "plaza", BEFORE)
+    else:
+        archive = read_release(release_of(folder), "plaza")
+        plan = deploy_plan(undertaking.stack, undertaking.inventory, archive)
     journal = Journal(undertaking.state.journal)
-    run = journal.begin_or_resume("rollback", plan.digest, plan.as_document())
+    run = journal.begin_or_resume(command, plan.digest, plan.as_document())
     if outcome:
         journal.end(run, outcome)
     journal.close()
-    assert under_way(undertaking, "plaza") == (BEFORE if goes_on else None)
-    assert under_way(undertaking, "shop") is None

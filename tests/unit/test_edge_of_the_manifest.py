@@ -10,7 +10,8 @@ import yaml
 from cryptography import x509
 
 from migrate.check import CheckResult, Severity, Verdict
-from migrate.errors import OutsideProblem, Unreachable, UsageProblem
+from migrate.cli.edges import exit_code
+from migrate.errors import ExitCode, OutsideProblem, Unreachable, UsageProblem
 from migrate.inventory import Host, Inventory
 from migrate.manifest import read_stack
 from migrate.ports import Completed, Expected, HttpReply, Shown
@@ -162,36 +163,82 @@ def test_pages_of_a_safe_edge_are_asked_by_the_sites_name_at_its_own_address(tmp
 
 @dataclass
 class Shells:
-    """ports.Hosts of which only commands are used; the first edge is not there."""
+    """ports.Hosts of which only commands are used."""
 
+    away: tuple[str, ...] = ()
+    refuses: tuple[str, ...] = ()
     ran: list[tuple[str, tuple[str, ...]]] = field(default_factory=list)
 
     def run(self, host: Host, command: Any, *, timeout: float = 60.0, **_: Any) -> Completed:
-        if host.name == "one":
+        if host.name in self.away:
             raise Unreachable("no route")
         self.ran.append((host.name, tuple(command)))
-        return Completed(host.name, "", 0, "", "")
+        refused = host.name in self.refuses
+        return Completed(host.name, "", int(refused), "", "touch: no such folder" if refused else "")
+
+
+def certified(stack: Stack, shells: Any, shown: Shown, placeholder: Shown | None = None) -> list[CheckResult]:
+    nobody: Any = None
+    world = World(shown, placeholder or Shown(None, "unknown authority"))
+    checks = ServiceChecks(stack, INVENTORY, SECRETS, nobody, world, nobody, nobody)
+    return Edges(stack, INVENTORY, shells).certify(checks)
 
 
 def test_a_site_is_closed_on_every_edge_that_answers_and_the_other_is_named(tmp_path: Path) -> None:
-    shells: Any = Shells()
+    shells: Any = Shells(away=("one",))
     edges = Edges(stack_of(tmp_path), INVENTORY, shells)
-    assert {r.host: r.verdict for r in edges.close()} == {"one": Verdict.UNKNOWN, "two": Verdict.PASS}
+    closed = edges.close()
+    assert {r.host: r.verdict for r in closed} == {"one": Verdict.UNKNOWN, "two": Verdict.PASS}
+    assert exit_code(closed) == ExitCode.UNREACHABLE and "by SSH" in closed[0].hint
     edges.open()
     assert shells.ran == [("two", ("touch", CLOSED)), ("two", ("rm", "-f", CLOSED))]
 
 
-def test_certificates_are_asked_for_where_there_is_tls(tmp_path: Path) -> None:
+def test_an_edge_that_does_not_close_is_a_gate_and_the_hint_is_about_that(tmp_path: Path) -> None:
+    shells: Any = Shells(refuses=("two",))
+    one, two = Edges(stack_of(tmp_path), INVENTORY, shells).close()
+    assert one and two.verdict is Verdict.FAIL and two.detail == "touch: no such folder"
+    assert exit_code([one, two]) == ExitCode.GATE and exit_code([one]) == ExitCode.DONE
+    assert "ls -ld /etc/cloudexit" in two.hint and CERTIFICATE_UNIT not in two.hint
+    asked = certified(stack_of(tmp_path, tls=TLS), shells, Shown(in_days(60)))[1]
+    assert f"journalctl -u {CERTIFICATE_UNIT}" in asked.hint
+
+
+def test_nothing_is_closed_in_silence_where_no_edge_is_known(tmp_path: Path) -> None:
     shells: Any = Shells()
-    nobody: Any = None
-    cases: list[dict[str, Any]] = [{}, {"tls": TLS, "checks": [CERTIFICATE]}]
-    for changes in cases:
-        stack = stack_of(tmp_path, **changes)
-        checks = ServiceChecks(stack, INVENTORY, SECRETS, nobody, World(Shown(in_days(60))), nobody, nobody)
-        edges = Edges(stack, INVENTORY, shells)
-        if not changes:
-            with pytest.raises(UsageProblem, match="no edge has `tls`"):
-                edges.certify(checks)
-        else:
-            assert [r.verdict.value for r in edges.certify(checks)] == ["unknown", "pass", "pass", "pass"]
+    services = {name: one for name, one in stack_of(tmp_path).services.items() if name != "edge"}
+    without = stack_of(tmp_path).model_copy(update={"services": services})
+    for edges in (Edges(without, INVENTORY, shells), Edges(stack_of(tmp_path), Inventory(Path("h"), {}), shells)):
+        for ask in (edges.close, edges.open):
+            with pytest.raises(UsageProblem, match="no host is an edge"):
+                ask()
+
+
+def test_certificates_are_asked_for_where_there_is_tls(tmp_path: Path) -> None:
+    shells: Any = Shells(away=("one",))
+    with pytest.raises(UsageProblem, match="no edge has `tls`"):
+        certified(stack_of(tmp_path), shells, Shown(in_days(60)))
+    results = certified(stack_of(tmp_path, tls=TLS, checks=[CERTIFICATE]), shells, Shown(in_days(60)))
+    assert [r.verdict.value for r in results] == ["unknown", "pass", "pass", "pass"]
+    assert exit_code(results) == ExitCode.UNREACHABLE
     assert shells.ran == [("two", ("systemctl", "start", CERTIFICATE_UNIT))]
+
+
+@pytest.mark.parametrize("checks", [[FRONT_PAGE], [CERTIFICATE], [CERTIFICATE, FRONT_PAGE]])
+def test_the_certificate_itself_is_looked_at_whatever_the_manifest_checks(tmp_path: Path, checks: list[Any]) -> None:
+    stack = stack_of(tmp_path, tls=TLS, checks=checks)
+    none_yet = certified(stack, Shells(), Shown(None, "unknown"), Shown(in_days(900)))
+    said = [r for r in none_yet if "none for plaza.test has been issued yet" in r.detail]
+    assert {r.host for r in said} == {"one", "two"} and len(said) == 2
+    assert exit_code(none_yet) == ExitCode.GATE
+    assert exit_code(certified(stack, Shells(), Shown(in_days(60)))) == ExitCode.DONE
+
+
+def test_an_edge_without_tls_is_not_asked_for_a_certificate(tmp_path: Path) -> None:
+    plain = stack_of(tmp_path)
+    inner = plain.services["edge"].model_copy(update={"group": "app", "tls": None})
+    stack = stack_of(tmp_path, tls=TLS)
+    both = stack.model_copy(update={"services": {**stack.services, "inner": inner}})
+    shells = Shells()
+    certified(both, shells, Shown(in_days(60)))
+    assert {host for host, _ in shells.ran} == {"one", "two"}

@@ -1,6 +1,9 @@
 """Who ships lines where, what is asked of the log host, and what the looks at mail and logs are worth."""
 
 import json
+import os
+import subprocess
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -8,7 +11,7 @@ from typing import Any
 import pytest
 
 from migrate.check import Verdict
-from migrate.errors import Missing, Unreachable, UsageProblem
+from migrate.errors import ExitCode, Missing, OutsideProblem, Unreachable, UsageProblem
 from migrate.inventory import Host, Inventory, on_hosts_of
 from migrate.mailing import LogsCheck, SmtpCheck
 from migrate.manifest import read_stack
@@ -18,7 +21,7 @@ from migrate.stack import Stack
 from migrate.target.checks import ServiceChecks
 from migrate.target.firewall import Opening
 from migrate.target.hostview import HostView
-from migrate.target.logsearch import NEVER_HEARD, Question, lines_of
+from migrate.target.logsearch import BAD_QUESTION, NEVER_HEARD, PROGRAM, Question, lines_of
 from migrate.target.looks import mail_finding, marks_finding
 from migrate.target.parts import logs
 
@@ -148,8 +151,57 @@ def test_unknown_hosts_silent_hosts_bad_patterns_and_no_log_host_are_told_apart(
         lines_of(stack, HOME, hosts, SECRETS, Question(host="nowhere"))
     with pytest.raises(Missing, match="ops never heard of app"):
         lines_of(stack, HOME, hosts, SECRETS, Question(host="app"))
-    hosts = Answering(said("", 2, "Bad pattern"))
+    hosts = Answering(said("", BAD_QUESTION, "Bad pattern"))
     with pytest.raises(UsageProblem, match="Bad pattern"):
         lines_of(stack, HOME, hosts, SECRETS, Question(text="("))
     with pytest.raises(UsageProblem, match="no host keeps the lines"):
         lines_of(on_hosts_of(stack, WITHOUT), WITHOUT, hosts, SECRETS, Question())
+
+
+@pytest.mark.parametrize(
+    "answer", [said("", 1, "Traceback\nKeyError: 1"), said("", 127, "python3: not found"), said("", 2)]
+)
+def test_a_fault_of_the_log_host_is_not_the_operators(stack: Stack, answer: Completed) -> None:
+    hosts: Any = Answering(answer)
+    with pytest.raises(OutsideProblem, match="its lines cannot be read: ") as caught:
+        lines_of(stack, HOME, hosts, SECRETS, Question(text="x"))
+    assert caught.value.exit_code == ExitCode.UNREACHABLE and caught.value.where == "ops"
+
+
+JOURNALCTL = """#!/bin/sh
+case "$*" in
+  *MESSAGE=silent*) exit 1;;
+  *MESSAGE=*) echo '{"_HOSTNAME": "app-1"}';;
+  *--grep=\\(*) echo "Bad pattern" >&2; exit 1;;
+  *--grep=nothing*) exit 1;;
+  *--grep=many*) echo half a line; kill -9 $$;;
+  *) [ -e "$(dirname "$0")/whole" ] || { echo "Failed to open: Input/output error" >&2; exit 1; }; echo a line;;
+esac
+"""
+
+
+@pytest.mark.parametrize(
+    ("asked", "whole", "status", "stderr"),
+    [
+        (("", "--lines=5"), True, 0, ""),
+        (("app", "--lines=5"), True, 0, ""),
+        (("", "--grep=nothing"), True, 0, ""),
+        (("silent", "--lines=5"), True, NEVER_HEARD, ""),
+        (("", "--grep=("), True, BAD_QUESTION, "Bad pattern"),
+        (("", "--grep=("), False, 1, "Failed to open: Input/output error"),
+        (("", "--lines=5"), False, 1, "Failed to open: Input/output error"),
+        (("silent", "--lines=5"), False, 1, "Failed to open: Input/output error"),
+        (("", "--grep=many"), True, 1, "journalctl was ended by signal 9"),
+    ],
+)  # fmt: skip
+def test_the_program_on_the_log_host_tells_a_bad_question_from_a_bad_journal(
+    tmp_path: Path, asked: tuple[str, str], whole: bool, status: int, stderr: str
+) -> None:
+    (tmp_path / "journalctl").write_text(JOURNALCTL)
+    (tmp_path / "journalctl").chmod(0o755)
+    if whole:
+        (tmp_path / "whole").touch()
+    command = [sys.executable, "-I", "-c", PROGRAM, "/var/log/x", "mark", *asked]
+    paths = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False, env=paths)
+    assert (done.returncode, done.stderr.strip()) == (status, stderr)

@@ -1,27 +1,18 @@
 """How a release goes over many hosts: in which order, what happens to a bad one, and what a kill leaves behind."""
 
 import pytest
-import yaml
 
 from migrate.action import StepContext
-from migrate.adapters.postgresql import PsycopgClient
-from migrate.adapters.redis import RedisClient
 from migrate.check import ChecksHeld, Verdict
 from migrate.errors import GateHeld, Unreachable
-from migrate.inventory import Inventory
 from migrate.stack import Stack
 from migrate.target import rolling
-from migrate.target.checks import ServiceChecks
-from migrate.target.releasehome import ReleaseHome
 from migrate.target.standing import REMEMBERED, Installed, history_with
 from migrate.target.waves import waves_of
-from tests.homes import PLAZA
-from tests.hosts_in_memory import HostsInMemory, Machine, inventory_with
-from tests.local_hosts import secrets_of_tests
+from tests.hosts_in_memory import inventory_with
+from tests.rolled_home import BOTH, FIRST, NEW, OLD, folder, home_of, impatient_stack, machines
 
-OLD, FIRST, NEW = (Installed(version, letter * 64) for version, letter in (("1", "a"), ("0", "b"), ("2", "c")))
 CONTEXT = StepContext()
-BOTH = ("app", "worker")
 
 
 @pytest.fixture(autouse=True)
@@ -32,27 +23,7 @@ def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def stack() -> Stack:
-    document = yaml.safe_load(PLAZA.read_text())
-    for check in document["services"]["web"]["checks"]:
-        check["within"] = "10ms"
-    return Stack.model_validate(document)
-
-
-def folder(release: Installed) -> str:
-    return f"/srv/plaza/releases/{release.folder_name}"
-
-
-def machines(*names: str) -> HostsInMemory:
-    """Hosts that run the release OLD, with FIRST before it, and have NEW installed."""
-    return HostsInMemory({name: Machine(folder(OLD), folder(OLD), (FIRST, OLD), {FIRST, OLD, NEW}) for name in names})
-
-
-def home_of(stack: Stack, hosts: HostsInMemory, inventory: Inventory | None = None) -> ReleaseHome:
-    inventory = inventory or inventory_with(dict.fromkeys(hosts.machines, BOTH))
-    checks = ServiceChecks(
-        stack, inventory, secrets_of_tests(), hosts, hosts, PsycopgClient(), RedisClient(), sleep=lambda seconds: None
-    )
-    return ReleaseHome(hosts, checks, stack, inventory, "plaza")
+    return impatient_stack()
 
 
 def test_one_host_goes_first_and_the_others_by_thirds(stack: Stack) -> None:
@@ -129,6 +100,28 @@ def test_the_last_host_that_answers_is_not_taken_back(stack: Stack) -> None:
     assert hosts.machines["app1"].runs == folder(NEW) and not hosts.machines["app1"].closed
 
 
+def test_hosts_that_were_told_of_different_histories_go_back_to_one_release(stack: Stack) -> None:
+    third = Installed("3", "d" * 64)
+    hosts = machines("app1", "app2", "app3")
+    home_of(stack, hosts).roll(NEW, CONTEXT)
+    hosts.machines["app1"].history = hosts.machines["app2"].history = (FIRST, OLD)  # it died while it noted NEW
+    hosts.is_bad = lambda host, runs: host == "app2" and runs == folder(third)
+    for one in hosts.machines.values():
+        one.installed.add(third)
+    with pytest.raises(ChecksHeld, match="now app2 runs 2-cccccccc, app1 runs 2-cccccccc"):
+        home_of(stack, hosts).roll(third, CONTEXT)
+    assert all(one.runs == one.current == folder(NEW) for one in hosts.machines.values())
+
+
+def test_a_host_goes_back_to_what_it_ran_where_it_never_had_what_the_home_ran(stack: Stack) -> None:
+    hosts = machines("app1", "app2")
+    hosts.machines["app1"].installed.discard(OLD)
+    hosts.machines["app1"].history, hosts.machines["app1"].current = (), folder(FIRST)
+    hosts.is_bad = lambda host, runs: runs == folder(NEW)
+    with pytest.raises(ChecksHeld, match="now app1 runs 0-bbbbbbbb"):
+        home_of(stack, hosts).roll(NEW, CONTEXT)
+
+
 def test_a_host_that_is_lost_stops_the_roll_and_the_next_one_goes_on(stack: Stack) -> None:
     hosts = machines("app1", "app2")
     home = home_of(stack, hosts)
@@ -194,18 +187,67 @@ def test_a_roll_that_dies_anywhere_and_turns_out_bad_goes_back_to_what_was_prove
     assert call > 10
 
 
-def test_a_rollback_takes_the_last_release_out_of_what_was_proved(stack: Stack) -> None:
-    hosts = machines("app1", "app2")
-    home = home_of(stack, hosts)
-    home.roll(home.release_before(), CONTEXT)
-    assert all(one.history == (FIRST,) and one.runs == folder(FIRST) for one in hosts.machines.values())
-    with pytest.raises(GateHeld, match="no release of plaza before"):
-        home_of(stack, hosts).release_before()
+def test_what_follows_a_deploy_that_died_anywhere_closes_no_host_while_the_other_is_closed_yet(stack: Stack) -> None:
+    whole = machines("app1", "app2")
+    home_of(stack, whole).roll(NEW, CONTEXT)
+    third = Installed("3", "d" * 64)
+    for call in range(1, whole.calls + 1):
+        for next_one in (OLD, third):
+            hosts = machines("app1", "app2")
+            hosts.dies_at = call
+            with pytest.raises(KeyboardInterrupt):
+                home_of(stack, hosts).roll(NEW, CONTEXT)
+            for one in hosts.machines.values():
+                one.installed.add(third)
+            home_of(stack, hosts).roll(next_one, CONTEXT)
+            assert all(one.runs == folder(next_one) and not one.closed for one in hosts.machines.values()), call
+            assert home_of(stack, hosts).verdict(next_one) is Verdict.PASS, call
 
 
-def test_a_rollback_names_the_host_that_never_had_the_release(stack: Stack) -> None:
+def test_a_host_that_crashes_goes_first_for_it_serves_nobody(stack: Stack) -> None:
+    hosts = machines("app1", "app2", "app3")
+    hosts.machines["app3"].crashes = True
+    home_of(stack, hosts).roll(NEW, CONTEXT)
+    assert [line for line in hosts.restarted if line.endswith("web")] == ["app3 web", "app1 web", "app2 web"]
+
+
+def test_a_host_that_does_not_take_the_switch_is_opened_again_and_the_next_command_goes_on(stack: Stack) -> None:
     hosts = machines("app1", "app2")
-    hosts.machines["app2"].installed.discard(FIRST)
-    with pytest.raises(GateHeld, match="plaza 0 is not installed there") as held:
-        home_of(stack, hosts).refuse_without(FIRST)
-    assert held.value.where == "app2"
+    hosts.machines["app2"].full = True
+    with pytest.raises(GateHeld, match="No space left on device"):
+        home_of(stack, hosts).roll(NEW, CONTEXT)
+    assert not any(one.closed for one in hosts.machines.values())
+    assert hosts.machines["app2"].runs == folder(OLD) and home_of(stack, hosts).release_before() == OLD
+    hosts.machines["app2"].full = False
+    home_of(stack, hosts).roll(NEW, CONTEXT)
+    assert home_of(stack, hosts).verdict(NEW) is Verdict.PASS
+
+
+def test_a_bad_release_stays_closed_where_the_host_does_not_take_the_way_back(stack: Stack) -> None:
+    hosts = machines("app1", "app2")
+
+    def fill(host: str, runs: str) -> bool:
+        hosts.machines[host].full = True
+        return True
+
+    hosts.is_bad = fill
+    with pytest.raises(ChecksHeld, match=r"still to be mended: app1: .*No space left"):
+        home_of(stack, hosts).roll(NEW, CONTEXT)
+    assert [name for name, one in hosts.machines.items() if one.closed] == ["app1"]
+
+
+def test_a_host_that_is_lost_hides_no_bad_release_on_another(stack: Stack) -> None:
+    names = [f"app{number}" for number in range(1, 6)]
+    hosts = machines(*names)
+
+    def lose_one(host: str, runs: str) -> bool:
+        if host == "app2":
+            hosts.lost = {"app2"}
+        return host == "app3" and runs == folder(NEW)
+
+    hosts.is_bad = lose_one
+    with pytest.raises(ChecksHeld, match=r"now app3 runs 1-aaaaaaaa, app1 runs 1-aaaaaaaa; still .* app2: no SSH"):
+        home_of(stack, hosts).roll(NEW, CONTEXT)
+    assert [name for name in names if hosts.machines[name].runs == folder(OLD) and name != "app2"] == [
+        "app1", "app3", "app4", "app5",
+    ]  # fmt: skip
