@@ -1,4 +1,4 @@
-"""PostgreSQL's and Redis's settings follow the memory of the host, and stay as they are when a kernel leaves some MiB less."""
+"""PostgreSQL's and Redis's settings follow the host's memory, and stay when a new kernel leaves some MiB less."""
 
 import base64
 from pathlib import Path
@@ -56,6 +56,22 @@ def test_some_memory_less_after_a_kernel_update_changes_no_file(role: str, sold:
     texts = {settings_of(role, sold * KIB * left // 1000 + odd) for left in range(937, 986, 8) for odd in (0, 524)}
     assert len(texts) == 1
     assert "4242" in settings_of(role, 4242 * KIB, **{"redis_max_memory": "4242mb", "postgresql_memory_mb": 4242})
+
+
+FOLLOWS_REFUSE_LOWER = (
+    "max_connections", "max_worker_processes", "max_wal_senders", "max_prepared_transactions",
+    "max_locks_per_transaction",
+)  # fmt: skip
+"""A standby with a lower value than its primary does not start."""
+
+
+def test_hosts_of_any_size_may_follow_each_other() -> None:
+    """What does not stand in the file is PostgreSQL's own default, the same everywhere."""
+    texts = [settings_of("postgresql", mib * KIB, cores) for mib, cores in ((3900, 2), (15_900, 8), (257_000, 96))]
+    bounds = [[line for line in text.splitlines() if line.startswith(FOLLOWS_REFUSE_LOWER)] for text in texts]
+    assert len(bounds[0]) >= 3 and bounds[0] == bounds[1] == bounds[2]
+    workers = [value_of(text, "max_parallel_workers") for text in texts]
+    assert workers == [2, 8, value_of(texts[2], "max_worker_processes")]
 
 
 @settings(max_examples=30)
