@@ -79,3 +79,13 @@ def test_an_opening_to_nobody_opens_nothing_and_takes_nothing_from_another(sourc
     both = merged([Opening(1, ()), Opening(1, sources), Opening(2, ())])
     assert [(one.port, set(one.sources)) for one in both] == ([(1, set(sources))] if sources else [])
     assert let_in(ruleset([{"port": 1, "sources": list(sources)}]), 1) == set(sources)
+
+
+def test_what_an_address_lives_by_is_let_in_from_the_host_s_own_network_alone() -> None:
+    """A DHCPv6 server's answer comes from another address than was asked: no connection that is known. DHCPv4's clients
+    read below the firewall while they have no address, and renew over a connection that is known."""
+    lines = [line.strip() for line in ruleset([]).splitlines()]
+    assert "ip6 saddr fe80::/10 udp sport 547 udp dport 546 accept" in lines
+    [icmpv6] = [line for line in lines if line.startswith("icmpv6 type")]
+    wanted = {"packet-too-big", "nd-router-advert", "nd-neighbor-solicit", "nd-neighbor-advert", "mld-listener-query"}
+    assert wanted <= set(icmpv6.replace(",", "").split())
