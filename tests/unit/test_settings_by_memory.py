@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible.parsing.dataloader import DataLoader
-from ansible.template import Templar, trust_as_template
+from ansible.parsing.dataloader import DataLoader  # type: ignore[import-untyped]
+from ansible.template import Templar, trust_as_template  # type: ignore[import-untyped]
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -55,7 +55,8 @@ def test_some_memory_less_after_a_kernel_update_changes_no_file(role: str, sold:
     """A kernel takes two to six of a hundred parts for itself; the next one takes a little more or less."""
     texts = {settings_of(role, sold * KIB * left // 1000 + odd) for left in range(937, 986, 8) for odd in (0, 524)}
     assert len(texts) == 1
-    assert "4242" in settings_of(role, 4242 * KIB, **{"redis_max_memory": "4242mb", "postgresql_memory_mb": 4242})
+    explicit = settings_of(role, sold * KIB, redis_max_memory="4242mb", postgresql_memory_mb=4242)
+    assert "4242" in explicit
 
 
 FOLLOWS_REFUSE_LOWER = (
