@@ -220,7 +220,7 @@ class Alerts(Part):
     email: str | None = Field(default=None, pattern=r"^[^@\s]+@[^@\s]+$")
     """Address that pages and tickets are mailed to."""
     sender: str | None = Field(default=None, pattern=r"^[^@\s]+@[^@\s]+$")
-    """Address that they come from; empty: `alerts@` the domain of `email`."""
+    """Address that they come from; empty: `alerts@` the domain of the home's mail, or of `email` with a `smarthost`."""
     smarthost: str | None = Field(default=None, pattern=r"^[^:\s]+:\d+$")
     """`host:port` of the server that takes the mail; empty: the home's own service of kind `mail`."""
     webhook: Name | None = None
@@ -228,6 +228,11 @@ class Alerts(Part):
     heartbeat: Name | None = None
     """Name of the secret that is a web address outside the home, posted to every minute: when it falls silent, the
     monitor itself is gone."""
+
+    @property
+    def by_own_mail(self) -> bool:
+        """Whether the home's own service of kind `mail` sends them."""
+        return self.email is not None and self.smarthost is None
 
 
 class Vendor(Part):

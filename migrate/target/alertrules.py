@@ -81,6 +81,8 @@ def _hosts() -> list[Rule]:
               f"the clock {ON} is more than a minute from the monitor's"),
         _rule("host: unit failed", 'node_systemd_unit_state{state="failed"} == 1', "2m", TICKET,
               f"{{{{ $labels.name }}}} {ON} has failed"),
+        _rule("host: reboot required", "cloudexit_reboot_required == 1", "1h", TICKET,
+              f"updates {ON} wait for a restart that nothing makes by itself"),
         _rule("host: certificate expires", 'probe_ssl_earliest_cert_expiry{job="certificates"} - time() < 14 * 86400',
               "1h", TICKET, f"the certificate {ON} ends within 14 days: provision again"),
         _rule("host: certificate refused", 'probe_success{job="certificates"} == 0 and on (host) up{job="node"} == 1',

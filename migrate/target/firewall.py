@@ -9,23 +9,27 @@ from migrate.inventory import Host, Inventory
 from migrate.stack import Stack
 
 ANYONE = "anyone"
+"""In the place of an address: the whole world. It is never what is left when nobody is named."""
 
 
 @dataclass(frozen=True)
 class Opening:
-    """A TCP port that is open: to these addresses, or to anyone where there are none."""
+    """A TCP port that is open to these addresses, to the whole world with `ANYONE`, and to nobody without either."""
 
     port: int
-    sources: tuple[str, ...] = ()
+    sources: tuple[str, ...]
 
 
 def merged(openings: Iterable[Opening]) -> list[Opening]:
-    """One opening a port, in order; who is let in by one of them is let in, and anyone is everybody."""
-    sources: dict[int, set[str] | None] = {}
+    """One opening a port, in order; who is let in by one of them is let in. Where nobody is, there is none."""
+    sources: dict[int, set[str]] = {}
     for opening in openings:
-        known = sources.setdefault(opening.port, set())
-        sources[opening.port] = known | set(opening.sources) if known is not None and opening.sources else None
-    return [Opening(port, tuple(sorted(found or (), key=_order))) for port, found in sorted(sources.items())]
+        sources.setdefault(opening.port, set()).update(opening.sources)
+    return [
+        Opening(port, (ANYONE,) if ANYONE in found else tuple(sorted(found, key=_order)))
+        for port, found in sorted(sources.items())
+        if found
+    ]
 
 
 def openings(stack: Stack, inventory: Inventory, host: Host) -> list[Opening]:
@@ -37,10 +41,12 @@ def openings(stack: Stack, inventory: Inventory, host: Host) -> list[Opening]:
             for port, groups in ((service.port, service.open_to), (service.write_port, service.writers)):
                 if port and groups:
                     groups_of.setdefault(port, set()).update(groups)
-    return [
-        Opening(port, () if ANYONE in groups else tuple(addresses_of(inventory, groups)))
-        for port, groups in sorted(groups_of.items())
-    ]
+    return [Opening(port, audience(inventory, groups)) for port, groups in sorted(groups_of.items())]
+
+
+def audience(inventory: Inventory, groups: Iterable[str]) -> tuple[str, ...]:
+    """Whom groups let in: addresses, or `ANYONE`; nobody where the groups have no host."""
+    return (ANYONE,) if ANYONE in groups else tuple(addresses_of(inventory, groups))
 
 
 def addresses_of(inventory: Inventory, groups: Iterable[str]) -> list[str]:

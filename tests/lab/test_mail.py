@@ -3,6 +3,7 @@
 A mail server of the test's own takes what the mail host sends on; nothing leaves the machine.
 """
 
+import base64
 import json
 import shutil
 import socket
@@ -22,7 +23,10 @@ from migrate.check import Verdict
 from migrate.inventory import Host
 from migrate.mailing import SmtpCheck
 from migrate.ports import Completed
+from migrate.stack import Alerts
+from migrate.target.hostview import HostView
 from migrate.target.looks import mail_command, mail_finding
+from migrate.target.parts import monitor
 from tests.drill import PLAZA, cloudexit
 from tests.homes import CHECKOUT, Home
 from tests.lab.conftest import Fleet
@@ -291,3 +295,28 @@ def test_the_signing_key_is_readable_by_the_signer_alone(home: Home, keeper: Hos
     search = "cat > /run/wanted; grep -rlFf /run/wanted /etc /var/log /proc/[0-9]*/cmdline; rm /run/wanted"
     found = home.hosts.run(keeper, ["sh", "-c", search], stdin=key.encode())
     assert found.stdout.split() == ["/etc/dkimkeys/cloudexit.private"]
+
+
+ALERTMANAGER = "/etc/prometheus/alertmanager.yml"
+AMTOOL = "amtool --alertmanager.url=http://127.0.0.1:9093 alert add alertname=trial service=trialservice severity=page"
+
+
+def test_an_alert_of_the_monitor_leaves_by_the_home_s_own_mail_encrypted_and_signed(
+    home: Home, keeper: Host, sink: Sink, records: dict[str, Any]
+) -> None:
+    watcher = home.inventory.lead("monitor")
+    told = home.stack.model_copy(update={"alerts": Alerts(email="ops@else.example")})
+    settings = monitor.secrets(HostView(told, home.inventory, watcher, home.secrets))["alertmanager"]
+    take_up = f"cp -p {ALERTMANAGER} /root/kept && cat > {ALERTMANAGER} && systemctl reload prometheus-alertmanager"
+    assert home.hosts.run(watcher, ["sh", "-c", take_up], stdin=base64.b64decode(settings))
+    try:
+        with sink.open():
+            home.says(watcher.name, AMTOOL)
+            sender, recipients, message = sink.with_text("trialservice")
+    finally:
+        home.says(watcher.name, f"mv /root/kept {ALERTMANAGER} && systemctl reload prometheus-alertmanager")
+        home.says(watcher.name, f"{AMTOOL} --end=$(date --utc +%FT%TZ)")
+        home.says(keeper.name, "postsuper -d ALL")
+    assert (sender, recipients) == ("alerts@plaza.example", ["ops@else.example"])
+    assert "with ESMTPS" in str(message_from_bytes(message)["Received"])
+    assert dkim.verify(message, dnsfunc=zone_of(records)), message.decode()

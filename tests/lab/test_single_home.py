@@ -181,7 +181,7 @@ def ruleset(home: Home) -> str:
     return home.says(SERVER, "nft list table inet cloudexit; cat /etc/nftables.conf")
 
 
-OPEN = {"firewall_ssh_port": 22, "firewall_rules": [{"port": 4711, "sources": []}]}
+OPEN = {"firewall_ssh_port": 22, "firewall_rules": [{"port": 4711, "sources": ["anyone"]}]}
 
 
 def test_a_new_ruleset_is_confirmed_over_a_connection_of_its_own(home: Home) -> None:

@@ -21,7 +21,7 @@ from migrate.secret import Secret, Secrets
 from migrate.stack import Service, Stack
 from migrate.target.alertrules import rules
 from migrate.target.hostview import HostView
-from migrate.target.parts import exporters, monitor
+from migrate.target.parts import exporters, mail, monitor
 from migrate.target.variables import provision_variables
 from migrate.target.watching import http_modules, re2_quoted, watched
 from tests.ownsecrets import OWN_SECRETS_OF_TESTS
@@ -167,6 +167,51 @@ def test_mail_needs_somebody_who_sends_it(stack: Stack) -> None:
     told = stack.model_copy(update={"services": services, "alerts": alerts(email="ops@example.net")})
     with pytest.raises(UsageProblem, match="nothing sends mail"):
         monitor.secrets(view_of(told, "ops"))
+
+
+def mailed(stack: Stack, host: str, **alerts: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """What Alertmanager is told of mail: for all of it, and for each receiver."""
+    kind = Stack.model_fields["alerts"].annotation
+    assert kind
+    told = stack.model_copy(update={"alerts": kind(email="ops@example.net", **alerts)})
+    text = yaml.safe_load(base64.b64decode(monitor.secrets(view_of(told, host))["alertmanager"]))
+    return text["global"], [one for receiver in text["receivers"] for one in receiver.get("email_configs", [])]
+
+
+def test_alerts_go_to_the_home_s_own_mail_host_encrypted_and_with_its_name_checked(stack: Stack) -> None:
+    for_all, receivers = mailed(stack, "ops")
+    assert for_all == {
+        "smtp_smarthost": "10.0.0.3:25", "smtp_from": "alerts@plaza.example", "smtp_require_tls": True,
+    }  # fmt: skip
+    tls = {"ca_file": "/etc/cloudexit/tls/authority.crt", "server_name": "edge"}
+    assert [one["tls_config"] for one in receivers] == [tls, tls]
+    assert mailed(stack, "ops", sender="me@plaza.example")[0]["smtp_from"] == "me@plaza.example"
+
+
+def test_alerts_go_to_another_mail_server_encrypted_by_the_authorities_of_the_world(stack: Stack) -> None:
+    for_all, receivers = mailed(stack, "ops", smarthost="smtp.example.net:587")
+    assert for_all == {
+        "smtp_smarthost": "smtp.example.net:587", "smtp_from": "alerts@example.net", "smtp_require_tls": True,
+    }  # fmt: skip
+    assert len(receivers) == 2 and not any("tls_config" in one for one in receivers)
+
+
+@pytest.mark.parametrize(("alerts", "let_in"), [
+    ({"email": "ops@example.net"}, True),
+    ({"email": "ops@example.net", "smarthost": "smtp.example.net:587"}, False),
+    ({}, False),
+])  # fmt: skip
+def test_the_mail_host_takes_mail_from_the_monitor_where_it_sends_any(
+    stack: Stack, alerts: dict[str, str], let_in: bool
+) -> None:
+    kind = Stack.model_fields["alerts"].annotation
+    assert kind
+    view = view_of(stack.model_copy(update={"alerts": kind(**alerts)}), "edge")
+    told = mail.variables(view)
+    assert told
+    assert told["clients"] == ["10.0.0.2/32", "10.0.0.4/32", *(["10.0.0.9/32"] if let_in else []), "10.0.0.3/32"]
+    opened = {address for one in exporters.openings(view) if one.port == 25 for address in one.sources}
+    assert opened == ({"10.0.0.9"} if let_in else set())
 
 
 def test_two_monitors_are_refused(stack: Stack) -> None:

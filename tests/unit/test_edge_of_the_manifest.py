@@ -59,7 +59,7 @@ def test_without_tls_the_edge_is_what_it_was(tmp_path: Path) -> None:
 
 def test_with_tls_its_port_is_open_to_the_same_and_each_edge_knows_the_others(tmp_path: Path) -> None:
     one = told(stack_of(tmp_path, tls=TLS))
-    assert {"port": 443, "sources": []} in one["firewall"]["rules"] and "dehydrated" in one["packages"]
+    assert {"port": 443, "sources": ["anyone"]} in one["firewall"]["rules"] and "dehydrated" in one["packages"]
     assert one["edge"]["tls"]["others"] == ["10.0.0.4:80"]
     inner = told(stack_of(tmp_path, tls=TLS, open_to=["app"]))["firewall"]["rules"]
     assert inner == [

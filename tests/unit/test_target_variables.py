@@ -61,7 +61,7 @@ def test_the_firewall_of_each_host_opens_what_its_services_say_and_nothing_else(
         "edge": {
             "ssh_port": 22,
             "rules": [
-                {"port": 80, "sources": []},
+                {"port": 80, "sources": ["anyone"]},
                 {"port": 8080, "sources": ["10.0.0.3"]},
                 {"port": 8081, "sources": ["10.0.0.2"]},
             ],

@@ -6,7 +6,7 @@ from typing import Any
 from migrate.inventory import Host
 from migrate.stack import Service, ServiceKind
 from migrate.target.certificates import names_of, placeholder
-from migrate.target.firewall import ANYONE, Opening, addresses_of
+from migrate.target.firewall import Opening, addresses_of, audience
 from migrate.target.hostview import HostView, bracketed
 from migrate.target.parts.media import url_path
 from migrate.target.parts.part import Part
@@ -76,8 +76,7 @@ def openings(view: HostView) -> Iterator[Opening]:
     if service is None or service.tls is None:
         return
     if service.open_to:
-        world = ANYONE in service.open_to
-        yield Opening(service.tls.port, () if world else tuple(addresses_of(view.inventory, service.open_to)))
+        yield Opening(service.tls.port, audience(view.inventory, service.open_to))
     others = addresses_of(view.inventory, [service.group])
     if service.port and len(others) > 1:
         yield Opening(service.port, tuple(others))

@@ -175,7 +175,8 @@ def openings(view: HostView) -> Iterator[Opening]:
         return  # the only monitor is this host, and what a host sends to itself arrives
     ports = {port for _, port in watching.exporter_ports(view.stack, view.inventory, view.host)}
     asked = {service.port for service in view.services.values() if any(check.http for check in service.checks)}
-    mail = {service.port or 25 for _, service in view.of(ServiceKind.MAIL)} if view.stack.alerts.email else set()
+    mailed = view.of(ServiceKind.MAIL) if view.stack.alerts.by_own_mail else []
+    mail = {service.port or 25 for _, service in mailed}
     for port in sorted(port for port in ports | asked | mail if port):
         yield Opening(port, tuple(monitors))
 

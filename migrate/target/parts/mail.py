@@ -7,7 +7,7 @@ from migrate.errors import UsageProblem
 from migrate.inventory import Host
 from migrate.mailing import Mail
 from migrate.stack import Service, ServiceKind
-from migrate.target.firewall import addresses_of
+from migrate.target.firewall import addresses_of, numbers_of
 from migrate.target.hostview import HostView
 from migrate.target.ownsecrets import DKIM
 from migrate.target.parts.part import Part
@@ -45,8 +45,11 @@ def variables(view: HostView) -> dict[str, Any] | None:
 
 
 def _clients(view: HostView, service: Service) -> list[str]:
-    """Networks of one address each. The host itself is among them: it may speak to itself by its address."""
-    addresses = [*addresses_of(view.inventory, service.open_to), view.host.address]
+    """Networks of one address each. The host itself is among them: it may speak to itself by its address. So is the
+    monitor, where it mails its alerts."""
+    monitors = view.hosts_of(ServiceKind.MONITOR) if view.stack.alerts.by_own_mail else []
+    watching = numbers_of(view.inventory, monitors)
+    addresses = [*addresses_of(view.inventory, service.open_to), *watching, view.host.address]
     return list(dict.fromkeys(str(ipaddress.ip_network(address)) for address in addresses))
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import yaml
 
 from migrate.errors import UsageProblem
+from migrate.inventory import Host
 from migrate.stack import Service, ServiceKind
 from migrate.target import watching
 from migrate.target.alertrules import rules
@@ -110,7 +111,7 @@ def _probes(job: str, targets: list[dict[str, Any]]) -> dict[str, Any]:
 
 def _alertmanager(view: HostView) -> dict[str, Any]:
     alerts = view.stack.alerts
-    mail = {"smtp_smarthost": _smarthost(view), "smtp_from": _sender(view), "smtp_require_tls": bool(alerts.smarthost)}
+    mail = {"smtp_smarthost": _smarthost(view), "smtp_from": _sender(view), "smtp_require_tls": True}
     beat = [{"url": view.secrets[alerts.heartbeat].reveal(), "send_resolved": False}] if alerts.heartbeat else []
     return {
         **({"global": mail} if alerts.email else {}),
@@ -141,7 +142,10 @@ def _receiver(view: HostView, name: str) -> dict[str, Any]:
     found: dict[str, Any] = {"name": name}
     if alerts.email:
         subject = f"{name}: {{{{ .CommonLabels.service }}}} {{{{ .CommonLabels.host }}}} {{{{ .Status }}}}"
-        found["email_configs"] = [{"to": alerts.email, "send_resolved": True, "headers": {"Subject": subject}}]
+        mail: dict[str, Any] = {"to": alerts.email, "send_resolved": True, "headers": {"Subject": subject}}
+        if alerts.by_own_mail:  # asked for by its address, and has the home's own certificate
+            mail["tls_config"] = {"ca_file": CLIENT["ca_file"], "server_name": _own_mail(view)[0].name}
+        found["email_configs"] = [mail]
     if alerts.webhook:
         found["webhook_configs"] = [{"url": view.secrets[alerts.webhook].reveal(), "send_resolved": True}]
     return found
@@ -149,13 +153,20 @@ def _receiver(view: HostView, name: str) -> dict[str, Any]:
 
 def _sender(view: HostView) -> str:
     alerts = view.stack.alerts
-    return alerts.sender or f"alerts@{str(alerts.email).rpartition('@')[2]}"
+    own = _own_mail(view)[1].mail if alerts.by_own_mail else None
+    return alerts.sender or f"alerts@{own.domain if own else str(alerts.email).rpartition('@')[2]}"
 
 
 def _smarthost(view: HostView) -> str:
-    alerts = view.stack.alerts
-    if alerts.smarthost or not alerts.email:
-        return alerts.smarthost or ""
+    if not view.stack.alerts.by_own_mail:
+        return view.stack.alerts.smarthost or ""
+    host, service = _own_mail(view)
+    address = "127.0.0.1" if host.name == view.host.name else bracketed(host.address)
+    return f"{address}:{service.port or 25}"
+
+
+def _own_mail(view: HostView) -> tuple[Host, Service]:
+    """The host that sends the home's mail, and its service. Raises UsageProblem where there is none."""
     services = view.everywhere(ServiceKind.MAIL)
     hosts = [(host, service) for _, service in services for host in view.inventory.group(service.group)]
     if not hosts:
@@ -163,9 +174,7 @@ def _smarthost(view: HostView) -> str:
             "alerts are to be mailed, and nothing sends mail", where="alerts.email",
             expected="alerts.smarthost, or a service of kind mail with a host",
         )  # fmt: skip
-    host, service = hosts[0]
-    address = "127.0.0.1" if host.name == view.host.name else bracketed(host.address)
-    return f"{address}:{service.port or 25}"
+    return hosts[0]
 
 
 PART = Part(
