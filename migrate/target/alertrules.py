@@ -64,6 +64,8 @@ ON = "on {{ $labels.host }}"
 def _hosts() -> list[Rule]:
     free = f"node_filesystem_avail_bytes{{{REAL}}}"
     share = f"{free} / node_filesystem_size_bytes{{{REAL}}}"
+    failed = 'sum by (host, device) (node_md_disks{state="failed"})'
+    active = 'sum by (host, device) (node_md_disks{state="active"})'
     return [
         _rule("host: down", 'up{job="node"} == 0', "30s", PAGE, "{{ $labels.host }} does not answer the monitor"),
         _rule("host: disk full soon", f"({share} < 0.25) and predict_linear({free}[6h], 86400) < 0", "30m", TICKET,
@@ -75,6 +77,9 @@ def _hosts() -> list[Rule]:
               f"{{{{ $labels.mountpoint }}}} {ON} can hold hardly one more file"),
         _rule("host: filesystem read only", f"node_filesystem_readonly{{{REAL}}} == 1", "5m", PAGE,
               f"{{{{ $labels.mountpoint }}}} {ON} takes no writes"),
+        _rule("host: raid degraded",
+              f"{failed} > 0 or max by (host, device) (node_md_disks_required) - {active} > 0", "1m", PAGE,
+              f"the array {{{{ $labels.device }}}} {ON} lacks a disk: one more, and its data are gone"),
         _rule("host: memory short", "node_memory_MemAvailable_bytes / node_memory_MemTotal_bytes < 0.05", "10m", TICKET,
               f"less than 5% of the memory is left {ON}"),
         _rule("host: clock off", "abs(time() - node_time_seconds) > 60", "5m", TICKET,

@@ -88,7 +88,7 @@ class Preflight:
         reached = CheckResult("reachable", Verdict.PASS, f"{host.user}@{host.address}:{host.port}", "", host.name)
         judged = list(judge(self._stack, host, facts))
         wanted = wishes_of(host.name, self._inventory.merged.get(host.name, {}).get(STORAGE))
-        judged += judge_hardware(host.name, facts.hardware, wanted)
+        judged += judge_hardware(host.name, facts.hardware, wanted, provisioned=facts.provisioned)
         if facts.missing_packages and facts.is_root:
             judged.append(self._ask_mirror(host, facts))
         else:

@@ -236,3 +236,14 @@ def test_every_figure_of_a_rule_about_replication_is_one_that_the_exporter_is_to
     assert len(named) >= 6 and named <= given
     assert all(f" AS {figure}" in asked["query"] for asked in exporters.SERVER_QUERIES.values()
                for metric in asked["metrics"] for figure in metric)  # fmt: skip
+
+
+def test_an_array_that_lacks_a_disk_is_a_page_once(stack: Stack) -> None:
+    [rule] = [
+        r for r in group_of(rules(stack, FOUR, FOUR.hosts["ops"]), "hosts") if r["alert"] == "host: raid degraded"
+    ]
+    failed, missing = rule["expr"].split(" or ")
+    assert failed == 'sum by (host, device) (node_md_disks{state="failed"}) > 0'
+    active = 'sum by (host, device) (node_md_disks{state="active"})'
+    assert missing == f"max by (host, device) (node_md_disks_required) - {active} > 0"
+    assert rule["labels"]["severity"] == "page"
