@@ -239,7 +239,7 @@ def _matches(name: str, disks: Iterable[Disk]) -> list[Disk]:
 
 
 def _standing_array(wish: Wish, disks: Sequence[Disk]) -> Disk | None:
-    """The wish's own array, where it runs and bears its own filesystem: nothing is done to it, whatever disk it lacks."""
+    """The wish's own array, where it runs and bears its filesystem: nothing is done to it, whatever disk it lacks."""
     members = [disk for disk in disks if disk.bears(wish.array_uuid)] if wish.raid != "none" else []
     arrays = [disk for disk in disks if disk.kind.startswith("raid") and any(disk.path in m.parts for m in members)]
     return arrays[0] if len(arrays) == 1 and arrays[0].bears(wish.uuid) else None

@@ -125,7 +125,7 @@ def test_what_is_done(wish: Wish, disks: Sequence[Disk], expected: list[str]) ->
         (MIRROR, [MEMBER, ARRAY], "there is no disk S2"),
         (MIRROR, [MEMBER], "there is no disk S2"),
         (MIRROR, [MEMBER, replace(STANDS, signatures=(Signature("xfs", "else", LABEL),))], "there is no disk S2"),
-        (MIRROR, [replace(MEMBER, signatures=(Signature("linux_raid_member", "else"),)), STANDS], "there is no disk S2"),
+        (MIRROR, [replace(MEMBER, signatures=(Signature("linux_raid_member", "u"),)), STANDS], "there is no disk S2"),
         (MIRROR, [MEMBER, replace(STANDS, mounts=("/mnt",))], "/dev/md127 is its own, and mounted at /mnt"),
         (MIRROR, [MEMBER, OTHER, STANDS], "its array is there, without /dev/sdc"),
         (MIRROR, MEMBERS, "not all of it runs"),
