@@ -220,9 +220,13 @@ def lay_out(wishes: Sequence[Wish], disks: Sequence[Disk], folders: Mapping[str,
     taken: dict[str, str] = {}
     for wish in wishes:
         try:
-            chosen = [_named(name, disks) for name in wish.devices]
+            array = _standing_array(wish, disks)
+            absent = [name for name in wish.devices if not _matches(name, disks)] if array else []
+            chosen = [_named(name, disks) for name in wish.devices if name not in absent]
             _hold_choice(wish, chosen, taken)
-            todo, sources[wish.mount] = _of_one(wish, chosen, disks)
+            if not absent:
+                _hold_overwrite(wish, chosen)
+            todo, sources[wish.mount] = _of_one(wish, chosen, disks, array)
             _hold_folder(wish, sources[wish.mount], folders.get(wish.mount, Folder()))
             acts += todo
         except _Refused as refusal:
@@ -230,8 +234,19 @@ def lay_out(wishes: Sequence[Wish], disks: Sequence[Disk], folders: Mapping[str,
     return Layout(() if refusals else tuple(acts), tuple(refusals), sources)
 
 
-def _named(name: str, disks: Iterable[Disk]) -> Disk:
-    found = [disk for disk in disks if name in (disk.path, disk.serial, *disk.names)]
+def _matches(name: str, disks: Iterable[Disk]) -> list[Disk]:
+    return [disk for disk in disks if name in (disk.path, disk.serial, *disk.names)]
+
+
+def _standing_array(wish: Wish, disks: Sequence[Disk]) -> Disk | None:
+    """The wish's own array, where it runs and bears its filesystem: nothing is done to it, whatever disk it lacks."""
+    members = [disk for disk in disks if disk.bears(wish.array_uuid)] if wish.raid != "none" else []
+    arrays = [disk for disk in disks if disk.kind.startswith("raid") and any(disk.path in m.parts for m in members)]
+    return arrays[0] if len(arrays) == 1 and arrays[0].bears(wish.uuid) else None
+
+
+def _named(name: str, disks: Sequence[Disk]) -> Disk:
+    found = _matches(name, disks)
     if len(found) == 1:
         return found[0]
     if found:
@@ -249,16 +264,21 @@ def _hold_choice(wish: Wish, chosen: Sequence[Disk], taken: dict[str, str]) -> N
         first = taken.setdefault(disk.path, wish.mount)
         if first != wish.mount or sum(disk.path == other.path for other in chosen) > 1:
             raise _Refused(f"{disk.path} is named twice")
+
+
+def _hold_overwrite(wish: Wish, chosen: Sequence[Disk]) -> None:
     strange = set(wish.overwrite) - {disk.serial for disk in chosen}
     if strange:
         raise _Refused(f"`overwrite` names what is none of its disks: {', '.join(sorted(strange))}")
 
 
-def _of_one(wish: Wish, chosen: Sequence[Disk], disks: Sequence[Disk]) -> tuple[list[Act], str]:
+def _of_one(wish: Wish, chosen: Sequence[Disk], disks: Sequence[Disk], standing: Disk | None) -> tuple[list[Act], str]:
     """Acts, and the device that is mounted in the end."""
     if wish.raid == "none":
         return _filesystem(wish, chosen[0], told=_is_told(wish, chosen[0])), chosen[0].path
     members = [disk for disk in chosen if disk.bears(wish.array_uuid)]
+    if standing and not members:
+        raise _Refused(f"its array {standing.path} runs, on none of the disks that are named")
     if not members:
         wipes = [act for disk in chosen for act in _cleared(wish, disk, told=_is_told(wish, disk))]
         paths = tuple(disk.path for disk in chosen)
@@ -267,6 +287,8 @@ def _of_one(wish: Wish, chosen: Sequence[Disk], disks: Sequence[Disk]) -> tuple[
     if len(members) < len(chosen):
         strangers = ", ".join(disk.path for disk in chosen if disk not in members)
         raise _Refused(f"its array is there, without {strangers}; add it by hand: mdadm --manage ARRAY --add DISK")
+    if standing:
+        return _filesystem(wish, standing, told=False), standing.path
     arrays = [disk for disk in disks if disk.kind.startswith("raid") and disk.path in members[0].parts]
     if len(arrays) != 1 or any(arrays[0].path not in disk.parts for disk in members):
         raise _Refused("its array is there, but not all of it runs; see cat /proc/mdstat, mdadm --examine")

@@ -7,7 +7,7 @@ from typing import Any
 from migrate.inventory import Host, Inventory
 from migrate.stack import ServiceKind, Stack
 from migrate.target.verdicts import expression
-from migrate.target.watching import PAGE, TICKET, Watched, watched
+from migrate.target.watching import PAGE, TICKET, Watched, re2_quoted, watched
 
 PASSED = "cloudexit:check_passed"
 """1 where a check passed, 0 where it did not or nobody could look."""
@@ -21,7 +21,7 @@ def rules(stack: Stack, inventory: Inventory, monitor: Host) -> dict[str, Any]:
         "verdicts": [_verdict(one, host) for one in checks for host in one.hosts],
         "checks": [_alert_of(one) for one in checks],
         "hosts": _hosts(),
-        "data": [*_data(), *_backup(stack)],
+        "data": [*_data(), *_leaders(stack, inventory), *_backup(stack)],
         "monitor": _monitor(monitor),
     }
     return {"groups": [{"name": name, "rules": found} for name, found in groups.items()]}
@@ -64,6 +64,8 @@ ON = "on {{ $labels.host }}"
 def _hosts() -> list[Rule]:
     free = f"node_filesystem_avail_bytes{{{REAL}}}"
     share = f"{free} / node_filesystem_size_bytes{{{REAL}}}"
+    failed = 'sum by (host, device) (node_md_disks{state="failed"})'
+    active = 'sum by (host, device) (node_md_disks{state="active"})'
     return [
         _rule("host: down", 'up{job="node"} == 0', "30s", PAGE, "{{ $labels.host }} does not answer the monitor"),
         _rule("host: disk full soon", f"({share} < 0.25) and predict_linear({free}[6h], 86400) < 0", "30m", TICKET,
@@ -75,6 +77,9 @@ def _hosts() -> list[Rule]:
               f"{{{{ $labels.mountpoint }}}} {ON} can hold hardly one more file"),
         _rule("host: filesystem read only", f"node_filesystem_readonly{{{REAL}}} == 1", "5m", PAGE,
               f"{{{{ $labels.mountpoint }}}} {ON} takes no writes"),
+        _rule("host: raid degraded",
+              f"{failed} > 0 or max by (host, device) (node_md_disks_required) - {active} > 0", "1m", PAGE,
+              f"the array {{{{ $labels.device }}}} {ON} lacks a disk: one more, and its data are gone"),
         _rule("host: memory short", "node_memory_MemAvailable_bytes / node_memory_MemTotal_bytes < 0.05", "10m", TICKET,
               f"less than 5% of the memory is left {ON}"),
         _rule("host: clock off", "abs(time() - node_time_seconds) > 60", "5m", TICKET,
@@ -94,6 +99,10 @@ def _data() -> list[Rule]:
     return [
         _rule("database: replica behind", "cloudexit_replication_lag_seconds > 60", "5m", PAGE,
               f"the replica {ON} is more than a minute behind"),
+        _rule("database: replica cut off", "cloudexit_replication_cut_off == 1", "2m", PAGE,
+              f"the replica {ON} gets nothing from the server that leads"),
+        _rule("database: replica given up", "cloudexit_slot_given_up == 1", "1m", PAGE,
+              f"{{{{ $labels.slot }}}} {ON}: what that replica has not had is no longer kept; it must be made anew"),
         _rule("database: connections nearly gone",
               "sum by (host) (pg_stat_activity_count) / max by (host) (pg_settings_max_connections) > 0.9", "5m", PAGE,
               f"nine of ten connections {ON} are taken"),
@@ -102,6 +111,19 @@ def _data() -> list[Rule]:
         _rule("cache: snapshot failed", "redis_rdb_last_bgsave_status == 0", "5m", TICKET,
               f"Redis {ON} cannot write its snapshot"),
     ]  # fmt: skip
+
+
+def _leaders(stack: Stack, inventory: Inventory) -> Iterator[Rule]:
+    """A server that stood down stops before the other is promoted: no look ever sees two, unless there are two."""
+    for name, service in stack.services.items():
+        hosts = [host.name for host in inventory.group(service.group)]
+        if service.kind is not ServiceKind.POSTGRESQL or len(hosts) < 2:
+            continue
+        those = json.dumps("|".join(map(re2_quoted, hosts)))
+        takers = f"sum(cloudexit_replication_takes_writes{{host=~{those}}})"
+        yield _rule("database: two servers take writes", f"{takers} > 1", "15s", PAGE,
+                    f"{{{{ $value }}}} of {', '.join(hosts)} take writes: what goes to all but one is lost",
+                    service=name)  # fmt: skip
 
 
 def _backup(stack: Stack) -> Iterator[Rule]:

@@ -122,13 +122,15 @@ def _cards(lines: Iterable[str]) -> Iterator[Card]:
             yield Card(found[1], found[2], max(0, int(found[3])), found[4], found[5])
 
 
-def judge_hardware(host: str, found: Hardware, wishes: Sequence[Wish]) -> Iterator[CheckResult]:
+def judge_hardware(
+    host: str, found: Hardware, wishes: Sequence[Wish], *, provisioned: bool = False
+) -> Iterator[CheckResult]:
     """Checks of what the machine is made of. A container yields none, but for data disks that its inventory names."""
     if wishes:
         yield _data_disks(host, found, wishes)
     if found.container:
         return
-    yield _raid(host, found.arrays)
+    yield _raid(host, found.arrays, Severity.WARNING if provisioned else Severity.GATE)
     if found.cards:
         yield _network(host, found.cards)
     if not found.machine:
@@ -147,13 +149,14 @@ def _data_disks(host: str, found: Hardware, wishes: Sequence[Wish]) -> CheckResu
     return CheckResult("data-disks", Verdict.PASS, to_do or "made, and known again", "", host)
 
 
-def _raid(host: str, arrays: Sequence[Array]) -> CheckResult:
+def _raid(host: str, arrays: Sequence[Array], severity: Severity) -> CheckResult:
+    """Nothing moves onto an array that lacks a disk. A home that stands on it must still take a new secret."""
     bad = [array for array in arrays if array.lacks]
     words = ", ".join(f"{array.name} ({array.level}) lacks {array.lacks} of its disks" for array in bad)
     whole = ", ".join(f"{array.name} ({array.level}) is whole" for array in arrays)
     hint = "see cat /proc/mdstat and mdadm --detail; replace the disk, and let it rebuild before anything moves in"
     verdict = Verdict.FAIL if bad else Verdict.PASS
-    return CheckResult("raid", verdict, words or whole or "no software RAID", hint if bad else "", host)
+    return CheckResult("raid", verdict, words or whole or "no software RAID", hint if bad else "", host, severity)
 
 
 def _network(host: str, cards: Sequence[Card]) -> CheckResult:

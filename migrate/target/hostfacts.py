@@ -11,6 +11,7 @@ from migrate.inventory import Host
 from migrate.ports import Completed, Hosts
 from migrate.target import hardware
 from migrate.target.hardware import Hardware, read_hardware
+from migrate.target.provision import MARKER
 
 FACTS_SECONDS = 30.0
 MARK = "##cloudexit "
@@ -21,6 +22,7 @@ QUESTIONS: Mapping[str, str] = {
     "memory": "sed -n 's/^MemAvailable: *\\([0-9]*\\) kB/\\1/p' /proc/meminfo",
     "disks": 'd=/srv; [ -d "$d" ] || d=/; df -kP / "$d" | tail -n +2',
     "python": "test -e /usr/lib/python3/dist-packages/apt/__init__.py && echo there",
+    "provisioned": f"test -s {MARKER} && echo there",
     # `ss` is not on every host; the kernel's own tables are. State 0A is LISTEN.
     "listeners": "cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | awk '$4 == \"0A\" {print $2, $10}'",
     "sockets": "find /proc/[0-9]*/fd -lname 'socket:*' -printf '%l %p\\n'",
@@ -53,6 +55,8 @@ class HostFacts:
     missing_packages: tuple[str, ...]
     listeners: tuple[Listener, ...]
     hardware: Hardware = field(default_factory=Hardware)
+    provisioned: bool = False
+    """Whether a run of the playbooks came to its end there."""
 
 
 def observe(hosts: Hosts, host: Host, packages: Iterable[str]) -> HostFacts:
@@ -88,6 +92,7 @@ def read_answer(answer: Completed, packages: Iterable[str], sent: float, receive
         missing_packages=tuple(sorted(set(packages) - installed)),
         listeners=tuple(_listeners(sections)),
         hardware=read_hardware(sections),
+        provisioned=bool(sections.get("provisioned")),
     )
 
 

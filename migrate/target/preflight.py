@@ -17,6 +17,7 @@ from migrate.stack import Service, Stack
 from migrate.target.hardware import judge_hardware
 from migrate.target.hostfacts import HostFacts, Listener, observe
 from migrate.target.hostview import HostView, services_of
+from migrate.target.plainwire import judge_wire
 from migrate.target.sidebyside import answers_and_faults
 from migrate.target.variables import packages_of
 
@@ -86,9 +87,9 @@ class Preflight:
         facts = observe(self._hosts, host, packages_of(HostView(self._stack, self._inventory, host, self._secrets)))
         seconds = time.monotonic() - began
         reached = CheckResult("reachable", Verdict.PASS, f"{host.user}@{host.address}:{host.port}", "", host.name)
-        judged = list(judge(self._stack, host, facts))
+        judged = [*judge(self._stack, host, facts), judge_wire(self._stack, self._inventory, host)]
         wanted = wishes_of(host.name, self._inventory.merged.get(host.name, {}).get(STORAGE))
-        judged += judge_hardware(host.name, facts.hardware, wanted)
+        judged += judge_hardware(host.name, facts.hardware, wanted, provisioned=facts.provisioned)
         if facts.missing_packages and facts.is_root:
             judged.append(self._ask_mirror(host, facts))
         else:

@@ -252,7 +252,12 @@ def test_two_servers_that_take_writes_are_refused_and_one_of_them_rejoins(site: 
     assert code == ExitCode.GATE and not report.get("steps"), report
     found = site.replication()
     assert found.verdict is Verdict.FAIL and f"{second} takes writes beside {lead}" in found.detail
+    assert not site.home.run(lead, "sh", "-c", f"systemctl restart {SERVER}")
+    said = site.home.says(lead, f"journalctl -u {SERVER} -n 20 -o cat")
+    assert f"{second} takes writes for {GROUP}, on timeline {timeline + 1}" in said
+    assert f"cloudexit failover {GROUP} --rejoin {lead}" in said
     site.home.says(second, f"systemctl stop {SERVER}")
+    site.home.says(lead, f"systemctl start {SERVER}")
     code, report = site.failover("--rejoin", second)
     assert code == ExitCode.DONE, report
     detail = step(report, "failover.rejoin")["detail"]

@@ -46,6 +46,8 @@ FOUR = inventory_of(
     app2=("10.0.0.4", ("app", "worker")), edge=("10.0.0.3", ("edge", "media", "mail")),
     ops=("10.0.0.9", ("monitor", "logs", "backup")),
 )  # fmt: skip
+TWO = Inventory(FOUR.path, {**FOUR.hosts, "data.2": Host("data.2", "10.0.0.5", ("database",))})
+"""With a replica."""
 
 
 def view_of(stack: Stack, host: str, inventory: Inventory = FOUR) -> HostView:
@@ -237,7 +239,7 @@ def test_the_runbook_names_every_alert_that_is_no_checks(stack: Stack) -> None:
     for line in table.splitlines()[2:]:
         [first, *others] = re.findall(r"`([^`]+)`", line.split(" | ")[0])
         told |= {first, *(f"{first.split(':')[0]}: {other}" if ":" not in other else other for other in others)}
-    groups = [group for group in rules(stack, FOUR, FOUR.hosts["ops"])["groups"] if group["name"] != "checks"]
+    groups = [group for group in rules(stack, TWO, TWO.hosts["ops"])["groups"] if group["name"] != "checks"]
     known = {rule["alert"] for group in groups for rule in group["rules"] if "alert" in rule}
     assert told - {"SERVICE: CHECK"} == known
 
@@ -247,3 +249,46 @@ def test_backups_are_judged_by_what_waits_and_by_the_last_full_one(stack: Stack)
     [restorable] = [v for v in verdicts if v["labels"]["check"] == "restorable"]
     assert "max(cloudexit_archive_waiting_seconds) <= bool 600" in restorable["expr"]
     assert 'time() - min(cloudexit_backup_full_timestamp_seconds{host="ops"}) <= bool 691200' in restorable["expr"]
+
+
+@pytest.mark.parametrize(
+    ("alert", "expression", "wait"),
+    [
+        ("two servers take writes", r'sum(cloudexit_replication_takes_writes{host=~"data|data\\.2"}) > 1', "15s"),
+        ("replica cut off", "cloudexit_replication_cut_off == 1", "2m"),
+        ("replica given up", "cloudexit_slot_given_up == 1", "1m"),
+    ],
+)
+def test_what_endangers_a_database_of_two_hosts_is_a_page(stack: Stack, alert: str, expression: str, wait: str) -> None:
+    [rule] = [r for r in group_of(rules(stack, TWO, TWO.hosts["ops"]), "data") if r["alert"] == f"database: {alert}"]
+    assert (rule["expr"], rule["for"], rule["labels"]["severity"]) == (expression, wait, "page")
+
+
+def test_the_leads_of_each_database_are_counted_by_themselves_where_there_could_be_two(stack: Stack) -> None:
+    other = stack.services["database"].model_copy(update={"group": "cache"})
+    told = stack.model_copy(update={"services": {**stack.services, "second": other}})
+    alerts = group_of(rules(told, TWO, TWO.hosts["ops"]), "data")
+    assert [r["labels"]["service"] for r in alerts if r["alert"].endswith("servers take writes")] == ["database"]
+
+
+def test_every_figure_of_a_rule_about_replication_is_one_that_the_exporter_is_told_to_give(stack: Stack) -> None:
+    given = {
+        f"{name}_{figure}"
+        for name, asked in exporters.SERVER_QUERIES.items() for metric in asked["metrics"] for figure in metric
+    }  # fmt: skip
+    text = json.dumps(rules(stack, TWO, TWO.hosts["ops"]))
+    named = set(re.findall(r"cloudexit_(?:replication|archive|slot)_\w+", text))
+    assert len(named) >= 6 and named <= given
+    assert all(f" AS {figure}" in asked["query"] for asked in exporters.SERVER_QUERIES.values()
+               for metric in asked["metrics"] for figure in metric)  # fmt: skip
+
+
+def test_an_array_that_lacks_a_disk_is_a_page_once(stack: Stack) -> None:
+    [rule] = [
+        r for r in group_of(rules(stack, FOUR, FOUR.hosts["ops"]), "hosts") if r["alert"] == "host: raid degraded"
+    ]
+    failed, missing = rule["expr"].split(" or ")
+    assert failed == 'sum by (host, device) (node_md_disks{state="failed"}) > 0'
+    active = 'sum by (host, device) (node_md_disks{state="active"})'
+    assert missing == f"max by (host, device) (node_md_disks_required) - {active} > 0"
+    assert rule["labels"]["severity"] == "page"

@@ -36,6 +36,7 @@ MEMBER = replace(
 )  # fmt: skip
 MEMBERS = (MEMBER, replace(MEMBER, path=OTHER.path, serial="S2", names=OTHER.names))
 ARRAY = Disk("/dev/md127", kind="raid1")
+STANDS = replace(ARRAY, signatures=OURS.signatures, blank=False, mounts=("/srv",), busy=True)
 
 
 def told(wish: Wish, *serials: str) -> Wish:
@@ -74,7 +75,10 @@ def acts(layout: Layout) -> list[str]:
             ],
         ),
         (MIRROR, [*MEMBERS, ARRAY], ["make xfs for /srv on /dev/md127"]),
-        (MIRROR, [*MEMBERS, replace(ARRAY, signatures=OURS.signatures, blank=False)], []),
+        (MIRROR, [*MEMBERS, STANDS], []),
+        (MIRROR, [MEMBER, STANDS], []),
+        (MIRROR, [MEMBER, replace(MEMBERS[1], parts=()), STANDS], []),
+        (told(MIRROR, "S1", "S2"), [MEMBER, STANDS], []),
         (
             told(MIRROR, "S1", "S2"),
             [*MEMBERS, replace(ARRAY, blank=False)],
@@ -116,6 +120,14 @@ def test_what_is_done(wish: Wish, disks: Sequence[Disk], expected: list[str]) ->
         (told(MIRROR, "S1"), [EMPTY, replace(OTHER, blank=False)], "/dev/sdc (S2) holds"),
         (MIRROR, [MEMBER, OTHER, ARRAY], "its array is there, without /dev/sdc"),
         (told(MIRROR, "S1", "S2"), [MEMBER, OTHER, ARRAY], "its array is there, without /dev/sdc"),
+        (MIRROR, [replace(MEMBER, serial="S8", names=()), OTHER, STANDS], "on none of the disks that are named"),
+        (MIRROR, [replace(MEMBER, serial="S8", names=()), EMPTY, OTHER, STANDS], "on none of the disks that are named"),
+        (MIRROR, [MEMBER, ARRAY], "there is no disk S2"),
+        (MIRROR, [MEMBER], "there is no disk S2"),
+        (MIRROR, [MEMBER, replace(STANDS, signatures=(Signature("xfs", "else", LABEL),))], "there is no disk S2"),
+        (MIRROR, [replace(MEMBER, signatures=(Signature("linux_raid_member", "u"),)), STANDS], "there is no disk S2"),
+        (MIRROR, [MEMBER, replace(STANDS, mounts=("/mnt",))], "/dev/md127 is its own, and mounted at /mnt"),
+        (MIRROR, [MEMBER, OTHER, STANDS], "its array is there, without /dev/sdc"),
         (MIRROR, MEMBERS, "not all of it runs"),
         (MIRROR, [MEMBER, replace(MEMBERS[1], parts=()), ARRAY], "not all of it runs"),
         (MIRROR, [*MEMBERS, replace(ARRAY, blank=False)], "/dev/md127 (no serial number) holds something"),

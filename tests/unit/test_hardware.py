@@ -105,6 +105,13 @@ def test_verdicts(found: Hardware, name: str, verdict: str, holds: bool, words: 
     assert bool(check.hint) is (check.verdict is not Verdict.PASS)
 
 
+def test_a_home_that_stands_is_warned_of_a_dead_disk_and_not_held() -> None:
+    """It must be able to take a new secret while the disk is on its way."""
+    found = Hardware(arrays=(Array("md0", "raid1", 1),))
+    [raid] = [check for check in judge_hardware("db1", found, (), provisioned=True) if check.name == "raid"]
+    assert raid.verdict is Verdict.FAIL and raid.severity is Severity.WARNING and not raid.holds and raid.hint
+
+
 def test_a_virtual_machine_is_not_asked_for_the_health_of_its_disks() -> None:
     assert set(checks(Hardware(machine="kvm"))) == {"raid"}
 

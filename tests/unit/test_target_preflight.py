@@ -110,7 +110,7 @@ def test_an_answer_is_read_section_by_section() -> None:
     facts = answer_of(
         "##cloudexit clock\n1003.1\n##cloudexit os\ndebian\n12\nDebian 12\n##cloudexit user\n0\n"
         "##cloudexit memory\n2048\n##cloudexit disks\n/dev/a 9 9 4 1% /\n/dev/b 9 9 8 1% /srv\n"
-        "##cloudexit python\nthere\n"
+        "##cloudexit python\nthere\n##cloudexit provisioned\nthere\n"
         "##cloudexit listeners\n0100007F:1538 77\n00000000000000000000000000000000:0050 78\n"
         "##cloudexit sockets\nsocket:[77] /proc/12/fd/5\nsocket:[99] /proc/13/fd/5\n"
         "##cloudexit units\n/proc/12/cgroup:0::/system.slice/system-postgresql.slice/postgresql@15-main.service\n"
@@ -118,6 +118,7 @@ def test_an_answer_is_read_section_by_section() -> None:
     )
     assert facts.clock_ahead == pytest.approx(2.9)
     assert (facts.os_id, facts.os_version, facts.is_root, facts.has_python_apt) == ("debian", "12", True, True)
+    assert facts.provisioned and not answer_of("").provisioned
     assert facts.memory_free == 2048 * 1024 and facts.disk_free == {"/": 4096, "/srv": 8192}
     assert facts.listeners == (Listener(5432, "postgresql@15-main.service"), Listener(80, ""))
     assert facts.missing_packages == ("nginx",)

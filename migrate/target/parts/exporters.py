@@ -23,10 +23,23 @@ SERVER_QUERIES = {
         "query": "SELECT CASE WHEN NOT pg_is_in_recovery() "
         "OR pg_last_wal_receive_lsn() = pg_last_wal_replay_lsn() THEN 0 "
         "ELSE COALESCE(extract(epoch FROM now() - pg_last_xact_replay_timestamp()), 0) END AS lag_seconds, "
-        "(SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming') AS followers",
+        "(SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming') AS followers, "
+        "CASE WHEN pg_is_in_recovery() THEN 0 ELSE 1 END AS takes_writes, "
+        "CASE WHEN pg_is_in_recovery() AND NOT EXISTS (SELECT FROM pg_stat_wal_receiver WHERE status = 'streaming') "
+        "THEN 1 ELSE 0 END AS cut_off",
         "metrics": [
             {"lag_seconds": {"usage": "GAUGE", "description": "How far a replica is behind"}},
             {"followers": {"usage": "GAUGE", "description": "Replicas that stream from this server"}},
+            {"takes_writes": {"usage": "GAUGE", "description": "Whether this server takes writes"}},
+            {"cut_off": {"usage": "GAUGE", "description": "Whether it is a replica that nothing streams to"}},
+        ],
+    },
+    "cloudexit_slot": {
+        "query": "SELECT slot_name AS slot, "
+        "CASE WHEN wal_status IN ('unreserved', 'lost') THEN 1 ELSE 0 END AS given_up FROM pg_replication_slots",
+        "metrics": [
+            {"slot": {"usage": "LABEL", "description": "Slot"}},
+            {"given_up": {"usage": "GAUGE", "description": "Whether what a replica has not had is no longer kept"}},
         ],
     },
     "cloudexit_archive": {
