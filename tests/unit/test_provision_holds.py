@@ -43,6 +43,8 @@ class HomeInMemory(GroupInMemory):
         if list(command) == ["sh", "-c", provision.LOOK] and host.name not in self.away:
             broken_off = f"{provision.UNFINISHED}\n" if host.name in self.unfinished else ""
             return Completed(host.name, "sh", 0, f"boot\n{self.marks.get(host.name, '')}\n{broken_off}", "")
+        if command[-1] == leadership.CLUSTER:
+            return Completed(host.name, "sh", 0 if self.databases.get(host.name, 1) else 2, "", "")
         if command[-1] == leadership.DATABASES:
             return Completed(host.name, "psql", 0, f"{self.databases.get(host.name, 1)}\n", "")
         return super().run(host, command, stdin=stdin, timeout=timeout, as_user=as_user)
@@ -176,6 +178,18 @@ def test_a_new_host_that_stands_first_leads_nobody_away(bench: Bench) -> None:
         assert "`database: data1`" in fault.hint
 
 
+def test_a_host_that_comes_back_empty_under_the_name_of_the_lead_leads_nothing(bench: Bench) -> None:
+    for server in (Server(runs=False), Server(leads=True)):
+        bench.home.servers = {"data1": server, "data2": Server()}
+        bench.home.databases = {"data1": 0}
+        fault = bench.held(bench.provision())
+        assert "data2 has databases, and data1 is to lead it and has none" in fault.what
+        assert fault.hint.endswith("cloudexit failover database")
+    bench.home.databases = {}
+    bench.home.servers = {"data1": Server(runs=False), "data2": Server()}
+    bench.provision().apply(STEP, CONTEXT)
+
+
 def test_servers_without_databases_and_hosts_without_servers_hold_nothing(bench: Bench) -> None:
     """As a first run finds them, and one that was killed before the replica was made."""
     for servers in (
@@ -183,7 +197,7 @@ def test_servers_without_databases_and_hosts_without_servers_hold_nothing(bench:
         {"data1": Server(leads=True), "data2": Server(leads=True)},
         {"data1": Server(runs=False), "data2": Server(leads=True)},
     ):
-        bench.home.servers, bench.home.databases = servers, {"data2": 0}
+        bench.home.servers, bench.home.databases = servers, {"data1": 0, "data2": 0}
         bench.provision().apply(STEP, CONTEXT)
 
 
