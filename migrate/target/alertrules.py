@@ -6,6 +6,7 @@ from typing import Any
 
 from migrate.inventory import Host, Inventory
 from migrate.stack import ServiceKind, Stack
+from migrate.target.ownsecrets import AUTHORITY
 from migrate.target.verdicts import expression
 from migrate.target.watching import PAGE, TICKET, Watched, watched
 
@@ -82,7 +83,8 @@ def _hosts() -> list[Rule]:
         _rule("host: unit failed", 'node_systemd_unit_state{state="failed"} == 1', "2m", TICKET,
               f"{{{{ $labels.name }}}} {ON} has failed"),
         _rule("host: certificate expires", 'probe_ssl_earliest_cert_expiry{job="certificates"} - time() < 14 * 86400',
-              "1h", TICKET, f"the certificate {ON} ends within 14 days: provision again"),
+              "1h", TICKET, f"the certificate {ON} ends within 14 days: cloudexit secrets rotate {AUTHORITY}, "
+              "then cloudexit provision --rotate-secrets"),
         _rule("host: certificate refused", 'probe_success{job="certificates"} == 0 and on (host) up{job="node"} == 1',
               "10m", TICKET, f"no TLS connection by the home's own authority {ON}"),
     ]  # fmt: skip
