@@ -154,7 +154,7 @@ class Provision(_Provisioning):
 
     def _stores(self) -> list[str]:
         """Hosts whose accounts the app signs in with: while they have the old secrets, so must the app."""
-        kinds = (ServiceKind.POSTGRESQL, ServiceKind.REDIS)
+        kinds = (ServiceKind.POSTGRESQL, ServiceKind.REDIS, ServiceKind.MEDIA)
         return sorted({self.inventory.lead(s.group).name for s in self.stack.services.values() if s.kind in kinds})
 
 

@@ -124,7 +124,7 @@ def test_other_secrets_are_given_on_purpose_only_and_to_the_stores_first(bench: 
     fault = bench.held(bench.provision(with_other("database_password", REPLICATION)))
     assert "cloudexit_replication, database_password" in fault.what and fault.hint == ROTATE
     bench.provision(with_other("database_password"), rotate_secrets=True).apply(STEP, CONTEXT)
-    assert bench.plays.told[-1]["cloudexit_rotating"] == ["data1"]
+    assert bench.plays.told[-1]["cloudexit_rotating"] == ["data1", "edge1"]
     bench.provision(with_other("database_password"), rotate_secrets=True).apply(STEP, CONTEXT)
     assert "cloudexit_rotating" not in bench.plays.told[-1], "the hosts live with these by now"
 
