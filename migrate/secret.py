@@ -81,6 +81,24 @@ def load_or_generate(
     return Secrets({name: Secret(given.get(name) or kept[name]) for name in names})
 
 
+def load(path: Path, names: Iterable[str], given: Mapping[str, str], looked_in: str) -> Secrets:
+    """The secrets `names`, given or kept in `path`; none is made.
+
+    Raises UsageProblem with those that are in neither; `looked_in` says where the given ones were looked for."""
+    kept = _kept(path)
+    found = {name: given.get(name) or kept.get(name) for name in names}
+    missing = [name for name, value in found.items() if not value]
+    if missing:
+        raise UsageProblem(
+            f"secrets that the home was provisioned with are missing: {', '.join(missing)}",
+            where=str(path),
+            expected=f"each of them in {looked_in}, or kept in that file",
+            hint="name the state folder of that provision (--state), or bring its secrets.json here; where they are "
+            "new, or nothing was provisioned yet, cloudexit provision makes them, cloudexit secrets rotate one alone",
+        )
+    return Secrets({name: Secret(value) for name, value in found.items() if value})
+
+
 def kept_names(path: Path) -> set[str]:
     """Names of the secrets that are kept in `path`; raises UsageProblem where it cannot be read as secrets."""
     return set(_kept(path))

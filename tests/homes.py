@@ -50,8 +50,8 @@ class Home:
         assert done, done
         return done.stdout.strip()
 
-    def provision(self) -> Provision:
-        return Provision(self.hosts, self.playbooks, self.stack, self.inventory, self.secrets)
+    def provision(self, **how: Any) -> Provision:
+        return Provision(self.hosts, self.playbooks, self.stack, self.inventory, self.secrets, **how)
 
     def drift(self) -> ProvisionDrift:
         return ProvisionDrift(self.hosts, self.playbooks, self.stack, self.inventory, self.secrets)

@@ -36,7 +36,7 @@ from migrate.restore.dump import DumpPlaced
 from migrate.restore.media import MediaPlaced
 from migrate.restore.proof import DatabaseProved
 from migrate.restore.rewrite import UrlsRewritten
-from migrate.secret import Secrets, load_or_generate
+from migrate.secret import Secrets, load, load_or_generate
 from migrate.stack import Artifact, Stack
 from migrate.target.backups import FirstBackup
 from migrate.target.checks import ServiceChecks
@@ -102,14 +102,17 @@ class Undertaking:
         require_files(self.inventory)
         self.state.create()
 
-    def secrets(self) -> Secrets:
-        """Given by the environment or by the vault beside the manifest, or generated and kept."""
+    def secrets(self, *names: str, make: bool = False) -> Secrets:
+        """Those of these names, or all: given by the environment or by the vault beside the manifest, or kept. Raises
+        UsageProblem where one is nowhere; a command that gives secrets to hosts may `make` and keep it."""
         variables = {**self.stack.secrets, **{name: name.upper() for name in OWN_SECRETS}}
         given = {
             name: os.environ[variable] for name, variable in variables.items() if variable and os.environ.get(variable)
         }
         vault = read_vault(self.manifest.with_name(VAULT), variables)
-        return load_or_generate(self.state.secrets, self.stack.secrets, {**vault, **given}, OWN_SECRETS)
+        if make:
+            return load_or_generate(self.state.secrets, self.stack.secrets, {**vault, **given}, OWN_SECRETS)
+        return load(self.state.secrets, names or variables, {**vault, **given}, f"the environment or {VAULT}")
 
     def buckets(self) -> Buckets:
         """Buckets at the old provider. `AWS_ENDPOINT_URL` wins over the manifest's; a drill brings its own."""
@@ -120,19 +123,25 @@ class Undertaking:
             access = Access(endpoint_url=endpoint, region=region)
         return Buckets(access)
 
-    def actions(self, *, replace: bool = False, rotate_secrets: bool = False, look_once: bool = False) -> ActionsFor:
+    def actions(
+        self, *, replace: bool = False, make_secrets: bool = False, rotate_secrets: bool = False,
+        play_anyway: bool = False, look_once: bool = False,
+    ) -> ActionsFor:  # fmt: skip
         """Kind of step -> what carries it out; adapters are made when the run begins.
 
+        `make_secrets`: those that are nowhere are made; else raises UsageProblem, before anything runs.
+        `rotate_secrets`, `play_anyway`: as Provision takes them.
         `look_once`: a check that does not pass now is not waited for.
         """
+        known = None if make_secrets else self.secrets()
 
         def assembled(stop: threading.Event) -> Mapping[str, Action]:
             hosts = SshHosts()
             playbooks = AnsiblePlaybooks(self.state.ansible)
-            secrets = self.secrets()
+            secrets = self.secrets(make=True) if known is None else known
             return {
-                **self._export_actions(stop),
-                **self._host_actions(hosts, playbooks, secrets, rotate_secrets),
+                **self.export_actions(stop),
+                **self._host_actions(hosts, playbooks, secrets, rotate_secrets, play_anyway),
                 **self._restore_actions(hosts, secrets, replace),
                 **self._service_actions(hosts, secrets, look_once),
                 **self._drill_actions(hosts, playbooks),
@@ -140,7 +149,8 @@ class Undertaking:
 
         return assembled
 
-    def _export_actions(self, stop: threading.Event) -> dict[str, Action]:
+    def export_actions(self, stop: threading.Event) -> dict[str, Action]:
+        """Those that need no secret of the new home."""
         buckets = self.buckets()
         return {
             "preflight.source": SourceAnswers(self.stack, buckets.source),
@@ -149,7 +159,7 @@ class Undertaking:
         }
 
     def _host_actions(
-        self, hosts: Hosts, playbooks: Playbooks, secrets: Secrets, rotate_secrets: bool
+        self, hosts: Hosts, playbooks: Playbooks, secrets: Secrets, rotate_secrets: bool, play_anyway: bool
     ) -> dict[str, Action]:
         archive = Archive(self.state.archive)
 
@@ -159,7 +169,13 @@ class Undertaking:
         return {
             "preflight.hosts": Preflight(hosts, self.stack, self.inventory, secrets),
             "provision.hosts": Provision(
-                hosts, playbooks, self.stack, self.inventory, secrets, rotate_secrets=rotate_secrets
+                hosts,
+                playbooks,
+                self.stack,
+                self.inventory,
+                secrets,
+                rotate_secrets=rotate_secrets,
+                play_anyway=play_anyway,
             ),
             "prove.drift": ProvisionDrift(hosts, playbooks, self.stack, self.inventory, secrets),
             "restore.release": ReleaseInstall(
@@ -206,10 +222,12 @@ class Undertaking:
         return ReleaseHome(hosts, self._checks(hosts, self.secrets()), self.stack, self.inventory, name, self.who)
 
     def deploy_actions(self, name: str, archive: Path | None) -> ActionsFor:
-        """What carries out a deployment of `archive`, or a rollback where there is none."""
+        """What carries out a deployment of `archive`, or a rollback where there is none. Raises UsageProblem where a
+        secret is missing."""
+        secrets = self.secrets()
 
         def assembled(stop: threading.Event) -> Mapping[str, Action]:
-            hosts, secrets = SshHosts(), self.secrets()
+            hosts = SshHosts()
             playbooks = AnsiblePlaybooks(self.state.ansible)
             stack, inventory, checks = self.stack, self.inventory, self._checks(hosts, secrets)
             started = ServiceStarted(stack, inventory, hosts, checks)

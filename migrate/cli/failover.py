@@ -20,6 +20,7 @@ from migrate.journal import Journal
 from migrate.leads import LEADS, refuse_a_second_inventory
 from migrate.planner import failover_plan, rejoin_plan
 from migrate.ports import Hosts
+from migrate.secret import Secrets
 from migrate.stack import ServiceKind
 from migrate.target.failover import LeadWritten, Promoted, Rejoined
 from migrate.target.parts.postgresql import DEFAULT_PORT
@@ -30,6 +31,12 @@ from migrate.target.standdown import OthersStoodDown
 from migrate.target.succession import Succession, choose
 
 COMMAND = "failover"
+MOVED = ("failover.stand-down", "failover.promote", "failover.pools", "failover.lead")
+WITHOUT = (
+    "use the state folder that the home was provisioned with (--state); or move the database alone, without them "
+    "(--without-provision), and give the hosts their secrets when it is led again"
+)
+"""A rotation that was begun and cannot end, because the lead is gone, must not stand in the way."""
 
 
 def failover(
@@ -43,6 +50,10 @@ def failover(
     accept_loss: Annotated[
         bool, typer.Option("--accept-loss", help="Go on although another host has what this one lacks: it is lost.")
     ] = False,
+    without_provision: Annotated[
+        bool,
+        typer.Option("--without-provision", help="End when the app writes there: needs no secrets, tells no host."),
+    ] = False,
     rejoin: Annotated[
         str, typer.Option("--rejoin", metavar="HOST", help="Copy this host from the one that leads instead.")
     ] = "",
@@ -55,12 +66,13 @@ def failover(
     undertaking = Undertaking.read(stack, inventory, state)
     group = _group(undertaking, service)
     refuse_a_second_inventory(undertaking.inventory.path)
-    _require_members(undertaking, service, group, to, rejoin)
+    _require_members(undertaking, service, group, to, rejoin, without_provision)
     undertaking.make_ready()
     output, hosts = Output(as_json, verbose, quiet), SshHosts()
-    if rejoin:
+    secrets = None if without_provision else undertaking.secrets()
+    if rejoin and secrets:
         plan = rejoin_plan(undertaking.stack, undertaking.inventory, service, rejoin)
-        execute(COMMAND, plan, undertaking.state, _rejoin_actions(undertaking, hosts, service), output)
+        execute(COMMAND, plan, undertaking.state, _rejoin_actions(undertaking, secrets, hosts, service), output)
         return
     settings = undertaking.stack.services[service]
     found = look_at_group(hosts, undertaking.inventory.group(settings.group), settings.port or DEFAULT_PORT)
@@ -69,16 +81,29 @@ def failover(
     settled = replace(undertaking, inventory=_led_by(undertaking.inventory, settings.group, heir))
     output.say(_words(found, heir, service))
     plan = failover_plan(settled.stack, settled.inventory, service)
+    there = Narrowed(tuple(name for name in settled.inventory.hosts if name not in found.away))
+    provision = _provision(settled, secrets, hosts, there) if secrets else None
+    if provision:
+        provision.hold_secrets(WITHOUT)
+    else:
+        plan = plan.having(MOVED)
     succession = Succession(settled.stack, settled.inventory, hosts, service,
                             off=found.away if old_is_off else {}, accept_loss=accept_loss)  # fmt: skip
-    execute(COMMAND, plan, settled.state, _actions(settled, succession, found), output)
+    execute(COMMAND, plan, settled.state, _actions(settled, succession, found, provision), output)
+    if without_provision:
+        output.say("replicas and files on the hosts name the one that led before until: cloudexit provision")
 
 
-def _require_members(undertaking: Undertaking, service: str, group: list[str], to: str, rejoin: str) -> None:
+def _require_members(
+    undertaking: Undertaking, service: str, group: list[str], to: str, rejoin: str, without_provision: bool
+) -> None:
     for host in filter(None, (to, rejoin)):
         if host not in group:
             raise UsageProblem(f"{host!r} is no host of {service}", where=str(undertaking.inventory.path),
                                expected=", ".join(group))  # fmt: skip
+    if rejoin and without_provision:
+        raise UsageProblem("--rejoin and --without-provision exclude each other", expected="one of them",
+                           hint="a host is copied by a provision of it")  # fmt: skip
     if rejoin == group[0]:
         others = group[1:] or ["another host"]
         line = f"{undertaking.stack.services[service].group}: {others[0] if len(others) == 1 else 'THAT-ONE'}"
@@ -132,41 +157,36 @@ def _unfinished(undertaking: Undertaking, service: str, found: GroupState) -> st
     return heir if steps.get("failover.stand-down") == service and heir in found.servers else ""
 
 
-def _actions(undertaking: Undertaking, succession: Succession, found: GroupState) -> ActionsFor:
-    hosts = succession.hosts
-    there = tuple(name for name in undertaking.inventory.hosts if name not in found.away)
+def _actions(
+    undertaking: Undertaking, succession: Succession, found: GroupState, provision: Provision | None
+) -> ActionsFor:
+    moved: dict[str, Action] = {
+        "failover.stand-down": OthersStoodDown(succession),
+        "failover.promote": Promoted(succession),
+        "failover.pools": PoolsRepointed(succession, tuple(found.away)),
+        "failover.lead": LeadWritten(succession),
+    }
+    if provision is None:
+        return lambda stop: moved
     assembled = undertaking.actions()
-
-    def actions(stop) -> dict[str, Action]:  # type: ignore[no-untyped-def]
-        return {
-            **assembled(stop),
-            "failover.stand-down": OthersStoodDown(succession),
-            "failover.promote": Promoted(succession),
-            "failover.pools": PoolsRepointed(succession, tuple(found.away)),
-            "failover.lead": LeadWritten(succession),
-            "failover.provision": _provision(undertaking, hosts, Narrowed(there)),
-        }
-
-    return actions
+    return lambda stop: {**assembled(stop), **moved, "failover.provision": provision}
 
 
-def _rejoin_actions(undertaking: Undertaking, hosts: Hosts, service: str) -> ActionsFor:
+def _rejoin_actions(undertaking: Undertaking, secrets: Secrets, hosts: Hosts, service: str) -> ActionsFor:
     succession = Succession(undertaking.stack, undertaking.inventory, hosts, service)
 
     def copied(host: str, context: StepContext) -> Outcome:
         stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
         narrowed = Narrowed((host,), {"cloudexit_clone": [host], "cloudexit_clone_stamp": stamp})
         step = rejoin_plan(undertaking.stack, undertaking.inventory, service, host).steps[0]
-        return _provision(undertaking, hosts, narrowed).apply(step, context)
+        return _provision(undertaking, secrets, hosts, narrowed).apply(step, context)
 
     return lambda stop: {"failover.rejoin": Rejoined(succession, copied)}
 
 
-def _provision(undertaking: Undertaking, hosts: Hosts, narrowed: Narrowed) -> Provision:
+def _provision(undertaking: Undertaking, secrets: Secrets, hosts: Hosts, narrowed: Narrowed) -> Provision:
     playbooks = AnsiblePlaybooks(undertaking.state.ansible)
-    return Provision(
-        hosts, playbooks, undertaking.stack, undertaking.inventory, undertaking.secrets(), narrowed=narrowed
-    )
+    return Provision(hosts, playbooks, undertaking.stack, undertaking.inventory, secrets, narrowed=narrowed)
 
 
 def register(app: typer.Typer) -> None:

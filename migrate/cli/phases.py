@@ -26,10 +26,10 @@ def provision(
     verbose: Verbose = False,
     quiet: Quiet = False,
 ) -> None:
-    """Looks at the hosts, then brings them to the state that the stack needs."""
+    """Looks at the hosts, then brings them to the state that the stack needs, whatever was done to them by hand."""
     undertaking = Undertaking.read(stack, inventory, state)
     undertaking.make_ready()
-    actions = undertaking.actions(rotate_secrets=rotate_secrets)
+    actions = undertaking.actions(make_secrets=True, rotate_secrets=rotate_secrets, play_anyway=True)
     plan = undertaking.plan.having(PROVISION_KINDS)
     execute("provision", plan, undertaking.state, actions, Output(as_json, verbose, quiet))
 
@@ -92,7 +92,8 @@ def cutover(
 def export_phase(stack: Path, inventory: Path | None, state: Path | None, output: Output) -> None:
     """`cloudexit export` without a source: every bucket of the stack."""
     undertaking = Undertaking.read(stack, inventory, state)
-    _carry_out("export", undertaking, undertaking.plan.only(Phase.EXPORT), output)
+    undertaking.make_ready()
+    execute("export", undertaking.plan.only(Phase.EXPORT), undertaking.state, undertaking.export_actions, output)
 
 
 def _carry_out(

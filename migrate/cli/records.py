@@ -6,6 +6,7 @@ from rich.console import Console
 from migrate.cli.assembly import Undertaking
 from migrate.cli.options import DEFAULT_STACK, InventoryPath, StackPath, State
 from migrate.cli.output import Json, Output, Quiet, Verbose
+from migrate.target.ownsecrets import DKIM
 from migrate.target.records import Record, Records, mail_records
 
 
@@ -20,7 +21,7 @@ def records(
     """Prints the DNS records that the app's mail needs: SPF, DKIM, DMARC, and the names of the mail hosts."""
     undertaking = Undertaking.read(stack, inventory, state)
     undertaking.state.create()
-    found = mail_records(undertaking.stack, undertaking.inventory, undertaking.secrets())
+    found = mail_records(undertaking.stack, undertaking.inventory, undertaking.secrets(DKIM))
     output = Output(as_json, verbose, quiet)
     if as_json:
         output.document(found.as_document())

@@ -67,7 +67,8 @@ def carry_out(options: RehearsalOptions, output: Output, observers: Sequence[Obs
         if not _goes_on(state, undertaking):
             _start_afresh(lab, state, stack)
             undertaking = _undertaking(options, stack, shape, state, lab)
-        execute_locked(COMMAND, undertaking.plan, state, undertaking.actions(), output, observers)
+        actions = undertaking.actions(make_secrets=True)
+        execute_locked(COMMAND, undertaking.plan, state, actions, output, observers)
         if options.keep:
             _say_how_to_look(undertaking, lab, output)
         else:

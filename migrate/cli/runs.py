@@ -50,7 +50,7 @@ def run(
         "run",
         undertaking.plan,
         undertaking.state,
-        undertaking.actions(replace=overwrite),
+        undertaking.actions(replace=overwrite, make_secrets=True),
         Output(as_json, verbose, quiet),
         lanes=lanes,
     )

@@ -18,7 +18,7 @@ from migrate.manifest import read_stack
 from migrate.secret import kept_names, make_anew
 from migrate.target.ownsecrets import BACKUP, OWN_SECRETS
 
-NOT_MADE = "generated at the first run"
+NOT_MADE = "generated at the first provision"
 KEPT = "kept in the state folder"
 BOUND = {BACKUP: "every backup that was made with it would be noise: begin a new repository instead"}
 """Secrets that cannot be given a new value, and why."""
@@ -55,18 +55,20 @@ def rotate(
     verbose: Verbose = False,
     quiet: Quiet = False,
 ) -> None:
-    """Makes a new value for a secret that is kept in the state folder. Hosts get it at the next provision."""
+    """Makes a new value, or the first one, for a secret that is kept in the state folder. Hosts get it at the next
+    provision with --rotate-secrets."""
     folder = StateFolder.beside(stack, state)
     sources = _sources(stack, folder)
     if name not in sources:
         raise UsageProblem(f"no secret is called {name!r}", where=str(stack), expected=", ".join(sources))
     if name in BOUND:
         raise GateHeld(f"{name} cannot be given a new value", where=str(folder.secrets), expected=BOUND[name])
-    if sources[name] != KEPT:
+    if sources[name] not in (KEPT, NOT_MADE):
         raise UsageProblem(
             f"{name} is not ours to change: {sources[name]}", where=str(folder.secrets),
             expected="a secret that was generated", hint="change it where it comes from, then provision",
         )  # fmt: skip
+    folder.create()
     with exclusive(folder.lock, "secrets rotate"):
         make_anew(folder.secrets, name, OWN_SECRETS)
     output = Output(as_json, verbose, quiet)

@@ -6,6 +6,7 @@ from typing import Any
 
 from migrate.inventory import Host, Inventory
 from migrate.stack import ServiceKind, Stack
+from migrate.target.ownsecrets import AUTHORITY
 from migrate.target.verdicts import expression
 from migrate.target.watching import PAGE, TICKET, Watched, re2_quoted, watched
 
@@ -89,7 +90,8 @@ def _hosts() -> list[Rule]:
         _rule("host: reboot required", "cloudexit_reboot_required == 1", "1h", TICKET,
               f"updates {ON} wait for a restart that nothing makes by itself"),
         _rule("host: certificate expires", 'probe_ssl_earliest_cert_expiry{job="certificates"} - time() < 14 * 86400',
-              "1h", TICKET, f"the certificate {ON} ends within 14 days: provision again"),
+              "1h", TICKET, f"the certificate {ON} ends within 14 days: cloudexit secrets rotate {AUTHORITY}, "
+              "then cloudexit provision --rotate-secrets"),
         _rule("host: certificate refused", 'probe_success{job="certificates"} == 0 and on (host) up{job="node"} == 1',
               "10m", TICKET, f"no TLS connection by the home's own authority {ON}"),
     ]  # fmt: skip

@@ -1,6 +1,5 @@
 """Provision: the playbooks make the hosts ready, and a second run proves that nothing was left to change."""
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -12,17 +11,26 @@ from migrate.inventory import Host, Inventory
 from migrate.plan import Step, digest_of
 from migrate.ports import Hosts, Playbooks, PlayResult
 from migrate.secret import Secrets
-from migrate.stack import Stack
+from migrate.stack import ServiceKind, Stack
 from migrate.target.cloning import seconds_for_copies
+from migrate.target.leadership import hold_leads
+from migrate.target.livesecrets import differing, fingerprints, hold_backups, hold_others
 from migrate.target.playbooks import playbooks_digest, playbooks_folder
 from migrate.target.sidebyside import answers_and_faults, on_every_host
 from migrate.target.variables import ProvisionVariables, provision_variables
 
 MARKER = "/etc/cloudexit/provisioned"
+UNFINISHED = "/etc/cloudexit/unfinished"
+"""There from the beginning of a run on a host until all that it changed there was taken up."""
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
+LOOK = f"cat {BOOT_ID}; cat {MARKER} 2>/dev/null || echo; ls {UNFINISHED} 2>/dev/null"
 PROVISION_SECONDS = 1800.0
 """Without the copies of databases, whose bound hangs on their size."""
 ANSWER_SECONDS = 20.0
+ROTATE = (
+    "use the state folder of that provision (--state); where they were changed on purpose: cloudexit provision "
+    "--rotate-secrets"
+)
 
 
 @dataclass(frozen=True)
@@ -33,23 +41,16 @@ class Marks:
     boot_id: str
     secrets: str = ""
     """`name=fingerprint` of each secret that the host was given, joined by commas."""
+    unfinished: bool = False
+    """Whether a run was broken off: services may live with what stood in their files before it."""
 
 
 def marks(hosts: Hosts, host: Host) -> Marks:
     """Marker and boot id of a host; the marker is empty where it was never provisioned to the end."""
-    lines = hosts.run(host, ["sh", "-c", f"cat {BOOT_ID}; cat {MARKER} 2>/dev/null"], timeout=20.0).stdout.split()
-    boot_id, marker, secrets = (*lines, "", "", "")[:3]
-    return Marks(marker, boot_id, secrets)
-
-
-def fingerprints(stack: Stack, secrets: Secrets) -> str:
-    """`name=digest` of each secret, slow to guess (scrypt) and too short to be of use: enough to see a change."""
-    salt = f"cloudexit {stack.name}".encode()
-    digests = {
-        name: hashlib.scrypt(secret.reveal().encode(), salt=salt, n=2**12, r=8, p=1, dklen=6).hex()
-        for name, secret in secrets.items()
-    }
-    return ",".join(f"{name}={digest}" for name, digest in sorted(digests.items()))
+    lines = hosts.run(host, ["sh", "-c", LOOK], timeout=20.0).stdout.splitlines()
+    boot_id, marker, unfinished = (*lines, "", "", "")[:3]
+    digest, secrets = (*marker.split(), "", "")[:2]
+    return Marks(digest, boot_id, secrets, bool(unfinished))
 
 
 def told_to_playbook(stack: Stack, inventory: Inventory, secrets: Secrets) -> tuple[ProvisionVariables, str]:
@@ -61,10 +62,6 @@ def told_to_playbook(stack: Stack, inventory: Inventory, secrets: Secrets) -> tu
 def mark_of(digest: str, stack: Stack, secrets: Secrets) -> str:
     """What a provisioned host bears as its mark."""
     return f"{digest} {fingerprints(stack, secrets)}"
-
-
-def _named(marks_of_secrets: str) -> dict[str, str]:
-    return dict(part.split("=", 1) for part in marks_of_secrets.split(",") if "=" in part)
 
 
 @dataclass(frozen=True)
@@ -94,7 +91,7 @@ class _Provisioning:
     def variables(self) -> tuple[ProvisionVariables, str]:
         return told_to_playbook(self.stack, self.inventory, self.secrets)
 
-    def play(self, context: StepContext) -> tuple[PlayResult, str]:
+    def play(self, context: StepContext, **more: Any) -> tuple[PlayResult, str]:
         told, marker = self.variables()
         anyway = self.narrowed.variables.get("cloudexit_clone", ())
         copying = seconds_for_copies(self.hosts, self.stack, self.inventory, self.narrowed.hosts, anyway)
@@ -106,6 +103,7 @@ class _Provisioning:
                 "cloudexit_marker": mark_of(marker, self.stack, self.secrets),
                 **self.narrowed.variables,
                 **({"cloudexit_clone_seconds": copying} if copying else {}),
+                **more,
             },
             secrets=told.secrets,
             limit=list(self.reached.hosts),
@@ -124,36 +122,45 @@ class Provision(_Provisioning):
 
     def __init__(
         self, hosts: Hosts, playbooks: Playbooks, stack: Stack, inventory: Inventory, secrets: Secrets,
-        *, rotate_secrets: bool = False, narrowed: Narrowed | None = None,
+        *, rotate_secrets: bool = False, play_anyway: bool = False, narrowed: Narrowed | None = None,
     ) -> None:  # fmt: skip
-        """`rotate_secrets`: hosts that live with other secrets are given these."""
+        """`rotate_secrets`: hosts that live with other secrets are given these. `play_anyway`: marks are no reason to
+        leave it out; what was done to a host by hand does not show in them."""
         super().__init__(hosts, playbooks, stack, inventory, secrets, narrowed)
         self.rotate_secrets = rotate_secrets
+        self._is_due = play_anyway
 
     def verify(self, step: Step, context: StepContext) -> Verdict:
+        if self._is_due:
+            return Verdict.UNKNOWN
         _, marker = self.variables()
-        there = all(found.marker == marker for found in self.observe().values())
+        there = all(found.marker == marker and not found.unfinished for found in self.observe().values())
         return Verdict.PASS if there else Verdict.FAIL
 
     def apply(self, step: Step, context: StepContext) -> Outcome:
         """Raises GateHeld where a task failed, Unreachable where a host did not answer; both name the other hosts."""
-        self._refuse_other_secrets()
-        result, marker = self.play(context)
+        rotating = self.hold_secrets(ROTATE)
+        hold_leads(self.stack, self.inventory, self.hosts, self.narrowed.variables.get("cloudexit_clone", ()))
+        result, marker = self.play(context, **({"cloudexit_rotating": self._stores()} if rotating else {}))
         raise_unless_good(with_lost_hosts(result, self.hosts, self.reached))
+        self._is_due = False
         return Outcome({"marker": marker, **play_document(result)})
 
-    def _refuse_other_secrets(self) -> None:
-        """Hosts that live with other secrets are not given new ones in silence: their app would be locked out."""
-        ours = _named(fingerprints(self.stack, self.secrets))
-        for host, found in self.observe().items():
-            changed = [name for name, digest in _named(found.secrets).items() if ours.get(name, digest) != digest]
-            if changed and not self.rotate_secrets:
-                raise GateHeld(
-                    f"the host lives with other secrets than this state folder holds: {', '.join(changed)}",
-                    where=host,
-                    expected="the secrets that it was provisioned with",
-                    hint="use the state folder of that run (--state), or change them on purpose: --rotate-secrets",
-                )
+    def hold_secrets(self, hint: str) -> bool:
+        """Raises GateHeld, with `hint`, where hosts live with other secrets and are not to get these. Says whether any
+        host is to get another one than it lives with. Hosts that do not answer are left to the play."""
+        found, _ = answers_and_faults(self.reached, lambda host: marks(self.hosts, host))
+        theirs = {host: there.secrets for host, there in found.items()}
+        differences = differing(fingerprints(self.stack, self.secrets), theirs)
+        hold_backups(self.stack, self.inventory, differences)
+        if not self.rotate_secrets:
+            hold_others(differences, hint)
+        return bool(differences)
+
+    def _stores(self) -> list[str]:
+        """Hosts whose accounts the app signs in with: while they have the old secrets, so must the app."""
+        kinds = (ServiceKind.POSTGRESQL, ServiceKind.REDIS, ServiceKind.MEDIA)
+        return sorted({self.inventory.lead(s.group).name for s in self.stack.services.values() if s.kind in kinds})
 
 
 class ProvisionDrift(_Provisioning):

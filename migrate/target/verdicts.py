@@ -79,7 +79,7 @@ def _replication(one: Watched, host: Host) -> str:
 
 
 def _backup(one: Watched, host: Host) -> str:
-    """The repository is served, no change has waited too long to get there, and the last full backup is young enough."""
+    """The repository is served, no change waits too long to get there, and the last full backup is young enough."""
     check = one.check.backup
     assert check
     figures = [_unit_state(one.asked.unit, host)]

@@ -5,6 +5,7 @@ first host leads again, as it did before.
 """
 
 import json
+import os
 import shutil
 import subprocess
 import time
@@ -18,7 +19,7 @@ import psycopg
 import pytest
 
 from migrate.check import CheckResult, Verdict
-from migrate.errors import ExitCode, Interrupted
+from migrate.errors import ExitCode, GateHeld, Interrupted
 from migrate.inventory import read_inventory
 from migrate.leads import LEADS
 from migrate.plan import Effect, Phase, Step
@@ -69,11 +70,11 @@ class Site:
     def leads_file(self) -> Path:
         return self.home.inventory.path.with_name(LEADS)
 
-    def failover(self, *options: str) -> tuple[int, dict[str, Any]]:
+    def failover(self, *options: str, **environment: str) -> tuple[int, dict[str, Any]]:
         command = [CLOUDEXIT, "failover", GROUP, "--stack", str(PLAZA), "-i", str(self.home.inventory.path)]
         done = subprocess.run(
             [*command, "--state", str(self.state), "--json", *options],
-            capture_output=True, text=True, timeout=COMMAND_SECONDS, check=False,
+            capture_output=True, text=True, timeout=COMMAND_SECONDS, check=False, env={**os.environ, **environment},
         )  # fmt: skip
         print(done.stderr)
         return done.returncode, json.loads(done.stdout or "{}")
@@ -181,6 +182,14 @@ def test_a_replica_that_is_stopped_is_missed_and_missed_no_more_when_it_is_back(
     eventually(lambda: bool(site.replication()))
 
 
+def test_with_other_secrets_than_the_hosts_live_with_nobody_is_stood_down(site: Site) -> None:
+    lead, replica = site.servers
+    code, report = site.failover(CLOUDEXIT_MONITORING="another")
+    assert code == ExitCode.GATE and "cloudexit_monitoring" in report["what"], report
+    assert "--without-provision" in report["hint"] and "--rotate-secrets" not in report["hint"]
+    assert site.sql(lead, "SELECT pg_is_in_recovery()") == "f" and site.follows(replica)
+
+
 def test_the_other_host_leads_while_the_app_writes_and_no_row_is_lost(site: Site) -> None:
     old, new = site.servers
     with Writer(site.through_the_pool) as writer:
@@ -232,7 +241,7 @@ def test_the_first_host_leads_again_after_the_other_died_and_nothing_is_lost(sit
     eventually(lambda: site.sql(new, f"SELECT pg_last_wal_replay_lsn() >= '{position}'") == "t")
     rows = site.sql(old, "SELECT count(*), sum(number) FROM written")
     killed(site, old)
-    code, report = site.failover()
+    code, report = site.failover("--without-provision", CLOUDEXIT_MONITORING="not needed")
     assert code == ExitCode.DONE, report
     assert step(report, "failover.stand-down")["detail"]["lost"] == "nothing that hosts which answer have"
     assert site.sql(new, "SELECT count(*), sum(number) FROM written") == rows
@@ -240,6 +249,7 @@ def test_the_first_host_leads_again_after_the_other_died_and_nothing_is_lost(sit
     with site.through_the_pool() as connection:
         connection.execute("INSERT INTO written (number) VALUES (-3000)")
     assert site.sql(new, "SELECT count(*) FROM written WHERE number = -3000") == "1"
+    site.home.provision().apply(STEP, CONTEXT)
     eventually(lambda: site.follows(old))
 
 
@@ -252,6 +262,8 @@ def test_two_servers_that_take_writes_are_refused_and_one_of_them_rejoins(site: 
     assert code == ExitCode.GATE and not report.get("steps"), report
     found = site.replication()
     assert found.verdict is Verdict.FAIL and f"{second} takes writes beside {lead}" in found.detail
+    with pytest.raises(GateHeld, match=f"{second} takes writes and holds databases; {lead} is to lead it, and takes"):
+        site.home.provision().apply(STEP, CONTEXT)
     assert not site.home.run(lead, "sh", "-c", f"systemctl restart {SERVER}")
     said = site.home.says(lead, f"journalctl -u {SERVER} -n 20 -o cat")
     assert f"{second} takes writes for {GROUP}, on timeline {timeline + 1}" in said

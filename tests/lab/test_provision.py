@@ -27,6 +27,14 @@ from tests.homes import CONTEXT, STEP, Home, home_on
 from tests.release_archives import release
 
 pytestmark = pytest.mark.lab
+ENVIRONMENT_OF_ANOTHER_TIME = """
+echo 'OLD="yes"' >>/etc/plaza/web.env
+systemctl restart plaza-web
+cd /etc/systemd/system
+cp -p plaza-web.service /root/
+echo >>plaza-web.service
+mount --bind plaza-web.service plaza-web.service
+"""
 START_ORDER = (("edge", "nginx-media"), ("app", "plaza-worker"), ("app", "plaza-web"), ("edge", "nginx-edge"))
 
 
@@ -246,6 +254,35 @@ def test_a_changed_environment_restarts_only_the_processes_that_run(home: Home) 
     assert home.says("app", f"cat {MARKER}") != ""
 
 
+def test_an_environment_that_was_written_when_the_run_broke_off_reaches_the_process_with_the_next_run(
+    home: Home,
+) -> None:
+    """The unit cannot be written at first: a mount lies on it. Then nothing is left to be written."""
+    home.says("app", ENVIRONMENT_OF_ANOTHER_TIME)
+    lives_with = "tr '\\0' '\\n' </proc/$(systemctl show -P MainPID plaza-web)/environ | grep -c ^OLD= || true"
+    with pytest.raises(GateHeld, match=r"app: process : Write the unit of each process"):
+        home.provision().apply(STEP, CONTEXT)
+    assert home.says("app", "umount /etc/systemd/system/plaza-web.service; cat /etc/plaza/web.env").count("OLD") == 0
+    home.says("app", "cp -p /root/plaza-web.service /etc/systemd/system/")
+    assert home.says("app", lives_with) == "1"
+    assert home.provision().verify(STEP, CONTEXT) is Verdict.FAIL, "although its mark fits"
+    home.provision().apply(STEP, CONTEXT)
+    assert home.says("app", lives_with) == "0"
+    assert states(home)["plaza-worker"] == "inactive" and states(home)["plaza-web"] == "active"
+    assert home.provision().verify(STEP, CONTEXT) is Verdict.PASS
+
+
+def test_a_new_database_host_that_stands_first_leads_nobody_away(home: Home) -> None:
+    app, marker = home.inventory.hosts["app"], home.says("app", f"cat {MARKER}")
+    first = {"app": replace(app, groups=(*app.groups, "database")), "data": home.inventory.hosts["data"]}
+    inventory = replace(home.inventory, hosts={**first, "edge": home.inventory.hosts["edge"]})
+    home.says("data", "runuser -u postgres -- createdb kept")
+    with pytest.raises(GateHeld, match="data takes writes and holds databases; app is to lead it, and does not"):
+        replace(home, inventory=inventory).provision().apply(STEP, CONTEXT)
+    assert home.says("app", f"cat {MARKER}") == marker
+    home.says("data", "runuser -u postgres -- dropdb kept")
+
+
 def test_a_task_that_fails_is_named_with_its_host_and_the_others_go_through(home: Home) -> None:
     home.says("data", "rm -f /etc/cloudexit/provisioned; echo 'broken = ' >/etc/postgresql/15/main/conf.d/zz.conf; "
               "echo >>/etc/postgresql/15/main/conf.d/cloudexit.conf")  # fmt: skip
@@ -281,6 +318,17 @@ def test_hosts_that_live_with_other_secrets_are_not_given_new_ones_in_silence(ho
     with pytest.raises(GateHeld, match=r"lives with other secrets.*database_password"):
         Provision(home.hosts, home.playbooks, home.stack, home.inventory, others).apply(STEP, CONTEXT)
     assert home.says("app", f"cat {MARKER}") == before
+
+
+def test_where_the_database_does_not_take_up_a_new_password_the_app_goes_on_with_the_old_one(home: Home) -> None:
+    rotated = Secrets({**home.secrets, "database_password": Secret("another-database-password")})
+    before = home.says("app", "systemctl show -P MainPID plaza-web pgbouncer; cat /etc/plaza/web.env")
+    home.says("data", "echo 'broken = ' >/etc/postgresql/15/main/conf.d/zz.conf; "
+              "echo >>/etc/postgresql/15/main/conf.d/cloudexit.conf")  # fmt: skip
+    with pytest.raises(GateHeld, match=r"(?s)data: postgresql : .*data did not take up the new secrets: the app here"):
+        replace(home, secrets=rotated).provision(rotate_secrets=True).apply(STEP, CONTEXT)
+    assert home.says("app", "systemctl show -P MainPID plaza-web pgbouncer; cat /etc/plaza/web.env") == before
+    home.says("data", "rm /etc/postgresql/15/main/conf.d/zz.conf; systemctl restart postgresql")
 
 
 def test_secrets_that_were_rotated_on_purpose_replace_the_old_ones_everywhere(home: Home) -> None:

@@ -5,13 +5,18 @@ The tests of this module share one host and follow each other: what one has made
 
 import subprocess
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from migrate.adapters.ssh import SshHosts
 from migrate.check import Verdict
+from migrate.errors import GateHeld
 from migrate.lab import Lab
+from migrate.secret import Secret, Secrets
+from migrate.target.ownsecrets import BACKUP
+from migrate.target.provision import MARKER
 from migrate.target.variables import provision_variables
 from tests.homes import CONTEXT, STEP, Home, changed_tasks, home_on, lab_inventory
 
@@ -19,6 +24,14 @@ pytestmark = pytest.mark.lab
 SERVER = "home1"
 WAY_BACK, KEPT = "cloudexit-ssh-put-back.service", "/var/lib/cloudexit/ssh-before"
 FIREWALL_TRIAL = "cloudexit-firewall-trial.service"
+LIVES_WITH_OTHER_SETTINGS = """
+cd /etc/postgresql/*/main/conf.d
+sed -i.written 's/^max_connections = .*/max_connections = 77/' cloudexit.conf
+systemctl restart postgresql
+mv cloudexit.conf.written cloudexit.conf
+"""
+"""PostgreSQL as a run leaves it that was killed before its restart: the file is right, and the server is not told."""
+RUN_ANYWAY = ("redis-server", "pgbouncer", "pgbackrest", "opendkim", "prometheus", "cloudexit-logs", "exporter-node")
 GATED = ("nginx-media", "plaza-worker", "plaza-web", "nginx-edge")
 
 
@@ -77,6 +90,39 @@ def test_one_server_takes_every_service_and_a_second_run_changes_nothing(home: H
 def test_a_dry_run_on_a_finished_server_foresees_nothing(home: Home) -> None:
     marker = home.says(SERVER, "cat /etc/cloudexit/provisioned")
     assert changed_tasks(home.play(check=True, cloudexit_marker=marker)) == {}
+
+
+def test_the_pass_of_the_backups_is_not_replaced_whatever_is_said(home: Home) -> None:
+    """By the marks, and where there are none, by the file itself."""
+    others = Secrets({**home.secrets, BACKUP: Secret("another-pass")})
+    with pytest.raises(GateHeld, match="encrypted with another cloudexit_backup"):
+        replace(home, secrets=others).provision(rotate_secrets=True).apply(STEP, CONTEXT)
+    before = home.says(SERVER, "sha256sum /etc/pgbackrest.conf")
+    home.says(SERVER, f"mv {MARKER} /root/marker")
+    result = replace(home, secrets=others).play()
+    assert "are encrypted with another pass" in result.hosts[SERVER].failure, result
+    assert home.says(SERVER, "sha256sum /etc/pgbackrest.conf") == before
+    home.says(SERVER, f"mv /root/marker {MARKER}")
+
+
+def test_what_a_run_that_was_broken_off_had_written_is_taken_up_by_the_next(home: Home) -> None:
+    """The run above was. What counts as written anew is told again to what runs, and to nothing else."""
+
+    def pids() -> dict[str, str]:
+        return {unit: home.says(SERVER, f"systemctl show -P MainPID {unit}") for unit in (*RUN_ANYWAY, *GATED)}
+
+    bound = "runuser -u postgres -- psql -Atc 'SHOW max_connections'"
+    asked = home.says(SERVER, bound)
+    home.says(SERVER, LIVES_WITH_OTHER_SETTINGS)
+    assert home.says(SERVER, bound) == "77" != asked
+    before = pids()
+    assert home.provision().verify(STEP, CONTEXT) is Verdict.FAIL
+    home.provision().apply(STEP, CONTEXT)
+    after = pids()
+    assert {unit for unit in before if before[unit] != after[unit]} == set(RUN_ANYWAY)
+    assert home.says(SERVER, bound) == asked
+    assert home.provision().verify(STEP, CONTEXT) is Verdict.PASS
+    assert changed_tasks(home.play(cloudexit_marker=home.says(SERVER, f"cat {MARKER}"))) == {}
 
 
 def test_the_system_is_kept_within_bounds_and_up_to_date(home: Home) -> None:

@@ -21,6 +21,7 @@ from migrate.secret import Secret, Secrets
 from migrate.stack import Service, Stack
 from migrate.target.alertrules import rules
 from migrate.target.hostview import HostView
+from migrate.target.ownsecrets import AUTHORITY
 from migrate.target.parts import exporters, mail, monitor
 from migrate.target.variables import provision_variables
 from migrate.target.watching import http_modules, re2_quoted, watched
@@ -242,6 +243,13 @@ def test_the_runbook_names_every_alert_that_is_no_checks(stack: Stack) -> None:
     groups = [group for group in rules(stack, TWO, TWO.hosts["ops"])["groups"] if group["name"] != "checks"]
     known = {rule["alert"] for group in groups for rule in group["rules"] if "alert" in rule}
     assert told - {"SERVICE: CHECK"} == known
+
+
+def test_who_is_told_that_a_certificate_expires_is_told_what_makes_a_new_one(stack: Stack) -> None:
+    """Not a provision alone: certificates follow from the day on which the authority was made."""
+    found = {rule["alert"]: rule for rule in group_of(rules(stack, FOUR, FOUR.hosts["ops"]), "hosts")}
+    told = found["host: certificate expires"]["annotations"]["summary"]
+    assert f"cloudexit secrets rotate {AUTHORITY}, then cloudexit provision --rotate-secrets" in told
 
 
 def test_backups_are_judged_by_what_waits_and_by_the_last_full_one(stack: Stack) -> None:

@@ -5,16 +5,21 @@ import json
 import shutil
 import sqlite3
 from pathlib import Path
+from threading import Event
 
 import pytest
 import typer
 from typer.core import TyperGroup
 
 from migrate.cli import command_line
+from migrate.cli.assembly import Undertaking
 from migrate.cli.state import StateFolder
 from migrate.inventory import read_inventory
 from migrate.journal import Journal
 from migrate.manifest import read_stack
+from migrate.plan import Phase
+from migrate.secret import load_or_generate
+from migrate.target.ownsecrets import OWN_SECRETS
 from tests.drill import PLAZA, cloudexit
 
 HOSTS = """\
@@ -39,6 +44,14 @@ def stack(tmp_path: Path) -> Path:
     (tmp_path / "inventory" / "hosts.yml").write_text(HOSTS)
     (tmp_path / "inventory" / "known_hosts").touch()
     return tmp_path / "stack.yaml"
+
+
+def with_secrets(stack: Path) -> Path:
+    """The manifest, with the secrets of an earlier provision in its state folder."""
+    folder = StateFolder.beside(stack, None)
+    folder.create()
+    load_or_generate(folder.secrets, read_stack(stack).secrets, {}, OWN_SECRETS)
+    return stack
 
 
 def test_plan_prints_one_document_and_touches_nothing(stack: Path) -> None:
@@ -119,7 +132,7 @@ def test_the_second_run_on_a_state_folder_is_refused_and_told_who_holds_it(stack
 
 
 def test_the_state_folder_is_private(stack: Path) -> None:
-    cloudexit("check", stack)
+    cloudexit("check", with_secrets(stack))
     assert (stack.parent / ".cloudexit").stat().st_mode & 0o777 == 0o700
 
 
@@ -150,7 +163,7 @@ def test_what_is_no_operators_error_is_a_bug_with_its_traceback_in_a_file(stack:
     run = Journal(state.journal).begin_or_resume("check", "digest", {})
     with sqlite3.connect(state.journal) as spoilt:
         spoilt.execute("UPDATE runs SET plan = 'no plan' WHERE id = ?", (run.id,))
-    done = cloudexit("check", stack)
+    done = cloudexit("check", with_secrets(stack))
     assert done.returncode == 1
     file = Path(done.stderr.strip().rsplit("traceback: ", 1)[1])
     assert "Traceback" in file.read_text()
@@ -161,7 +174,7 @@ def test_a_journal_that_is_none_is_exit_2(stack: Path) -> None:
     state = StateFolder.beside(stack, None)
     state.create()
     state.journal.write_text("not a database, and longer than its header would be" * 20)
-    done = cloudexit("check", stack)
+    done = cloudexit("check", with_secrets(stack))
     assert done.returncode == 2
     assert "the journal cannot be read" in done.stderr
 
@@ -174,7 +187,7 @@ def test_a_journal_that_is_none_is_exit_2(stack: Path) -> None:
     ],
 )  # fmt: skip
 def test_with_json_a_failure_is_exactly_one_document(stack: Path, arguments: list[str], code: int) -> None:
-    done = cloudexit(*[str(stack) if word == "STACK" else word for word in arguments], "--json")
+    done = cloudexit(*[str(with_secrets(stack)) if word == "STACK" else word for word in arguments], "--json")
     assert done.returncode == code, done.stderr
     assert json.loads(done.stdout)["exit_code"] == code
 
@@ -241,3 +254,33 @@ def test_verbose_adds_detail_to_status_and_report(stack: Path) -> None:
     report = [cloudexit("report", "--stack", stack, *words) for words in ((), ("-q",))]
     assert [done.stderr for done in report] == ["", ""]
     assert report[0].stdout == report[1].stdout
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "check STACK", "restore STACK", "logs STACK", "records STACK", "certificate STACK",
+        "deploy --rollback --stack STACK", "failover database --stack STACK",
+    ],
+)  # fmt: skip
+def test_who_gives_no_secrets_to_hosts_makes_none(stack: Path, command: str) -> None:
+    """A fresh checkout, or the laptop of a colleague: what it would make is not what the home lives with."""
+    done = cloudexit(*command.replace("STACK", str(stack)).split(), "--json")
+    error = json.loads(done.stdout)
+    assert (done.returncode, error["exit_code"]) == (2, 2), done.stderr
+    kept = stack.parent / ".cloudexit" / "secrets.json"
+    assert "cloudexit_dkim" in error["what"] and error["where"] == str(kept) and "--state" in error["hint"]
+    assert not kept.exists()
+
+
+def test_a_database_can_be_moved_without_secrets(stack: Path) -> None:
+    done = cloudexit("failover", "database", "--stack", stack, "--without-provision")
+    assert done.returncode == 3 and "nobody can take over from one" in done.stderr
+    done = cloudexit("failover", "database", "--stack", stack, "--without-provision", "--rejoin", "one")
+    assert done.returncode == 2 and "exclude each other" in done.stderr
+
+
+def test_an_export_needs_no_secrets_of_the_new_home(stack: Path) -> None:
+    """It is the first thing that is done, long before there is one."""
+    undertaking = Undertaking.read(stack, None, None)
+    assert {step.kind for step in undertaking.plan.only(Phase.EXPORT).steps} <= set(undertaking.export_actions(Event()))

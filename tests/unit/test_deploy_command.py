@@ -14,8 +14,10 @@ from migrate.cli.deploy import last_attempt
 from migrate.errors import GateHeld, UsageProblem
 from migrate.journal import Journal
 from migrate.manifest import read_stack
+from migrate.secret import load_or_generate
 from migrate.target.attempts import Attempt
 from migrate.target.deploy import deploy_plan, rollback_plan
+from migrate.target.ownsecrets import OWN_SECRETS
 from migrate.target.release import read_release
 from migrate.target.standing import Installed
 from tests.drill import PLAZA, cloudexit
@@ -45,6 +47,9 @@ def stack(tmp_path: Path) -> Path:
     (tmp_path / "inventory").mkdir()
     (tmp_path / "inventory" / "hosts.yml").write_text(HOSTS)
     (tmp_path / "inventory" / "known_hosts").touch()
+    (tmp_path / ".cloudexit").mkdir(mode=0o700)
+    path = tmp_path / ".cloudexit" / "secrets.json"
+    load_or_generate(path, read_stack(tmp_path / "stack.yaml").secrets, {}, OWN_SECRETS)
     return tmp_path / "stack.yaml"
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from migrate.secret import load_or_generate
-from migrate.target.ownsecrets import AUTHORITY, BACKUP, OWN_SECRETS
+from migrate.target.ownsecrets import AUTHORITY, BACKUP, DKIM, OWN_SECRETS
 from tests.drill import CLOUDEXIT, PLAZA
 
 NAMES = ("database_password", "cache_password", "media_password", "session_key", "old_home_s3_key")
@@ -60,6 +60,14 @@ def test_a_kept_secret_gets_a_new_value_and_the_others_stay(stack: Path, name: s
     after = kept(stack)
     assert {n for n in after if after[n] != before.get(n)} == {name}
     assert after[name] not in done.stdout + done.stderr and kept_at(stack).stat().st_mode & 0o777 == 0o600
+
+
+def test_one_secret_alone_can_be_made_before_the_first_provision(stack: Path) -> None:
+    """A signing key, whose record takes a day to be seen."""
+    shutil.rmtree(kept_at(stack).parent)
+    assert secrets("rotate", DKIM, "--stack", stack).returncode == 0
+    assert set(kept(stack)) == {DKIM} and "PRIVATE KEY" in kept(stack)[DKIM]
+    assert secrets("rotate", BACKUP, "--stack", stack).returncode == 3
 
 
 def test_a_secret_that_others_give_is_not_changed_here(stack: Path) -> None:
