@@ -22,24 +22,32 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-LONG = {"lab": 0, "interrupt": 1}
-"""Folders whose tests share hosts, or mostly wait for them: each is a lane of a run side by side, and begins first."""
+LANES = ("fleet", "hosts")
+"""What a run side by side does one after the other: tests on the shared fleet, and those that make hosts of their own.
+All others are dealt out one by one."""
+FOLDERS_OF_HOSTS = {"lab", "interrupt"}
+
+
+def lane_of(item: pytest.Item) -> str:
+    if "fleet" in getattr(item, "fixturenames", ()):
+        return "fleet"
+    return "hosts" if item.path.parent.name in FOLDERS_OF_HOSTS else ""
 
 
 @pytest.hookimpl(tryfirst=True)  # before the groups are read
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """`-n 2 --dist loadgroup` then takes about as long as the longer lane."""
     for item in items:
-        folder = item.path.parent.name
-        if folder in LONG:
-            item.add_marker(pytest.mark.xdist_group(folder))
-    items.sort(key=lambda item: LONG.get(item.path.parent.name, len(LONG)))
+        if lane := lane_of(item):
+            item.add_marker(pytest.mark.xdist_group(lane))
+    places = {lane: place for place, lane in enumerate(LANES)}
+    items.sort(key=lambda item: places.get(lane_of(item), len(LANES)))
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """A lane that does not hold would make its hosts twice, and be slow and red for no reason that shows."""
     if session.config.getoption("loadgroup", False):
-        loose = [item.nodeid for item in session.items if item.path.parent.name in LONG and "@" not in item.nodeid]
+        loose = [item.nodeid for item in session.items if lane_of(item) and "@" not in item.nodeid]
         if loose:
             raise pytest.UsageError(f"pytest-xdist keeps no groups with pytest {pytest.__version__}: {loose[0]}")
 

@@ -8,7 +8,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from migrate.errors import GateHeld
-from migrate.inventory import LEADS, Host, Inventory
+from migrate.inventory import Host, Inventory
+from migrate.leads import LEADS
 from migrate.ports import Hosts
 from migrate.stack import Service, ServiceKind, Stack
 from migrate.target.parts.postgresql import DEFAULT_PORT

@@ -28,7 +28,7 @@ def zipped(**members: bytes) -> bytes:
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
         for name, content in members.items():
-            archive.writestr(name.replace("__", "."), content)
+            archive.writestr(zipfile.ZipInfo(name.replace("__", ".")), content)
     return packed.getvalue()
 
 
