@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from migrate.errors import Unreachable
 from migrate.inventory import Host, Inventory
 from migrate.ports import Completed, Expected, HttpReply
-from migrate.target import claims, rolling, standing
+from migrate.target import claims, rolling, services, standing
 from migrate.target.standing import Installed
 
 
@@ -55,6 +55,8 @@ class HostsInMemory:
             return Completed(host.name, "sh", 1, "", "ln: .current: No space left on device")
         if list(command)[2:3] == [claims.TAKE] and machine.holder not in ("", command[-1]):
             return Completed(host.name, "sh", claims.TAKEN, machine.holder, "")
+        if command[0] == "systemctl" and command[1] in ("is-active", "is-enabled") and not machine.wanted:
+            return Completed(host.name, "systemctl", 3, "inactive", "")
         said = self._answer(host.name, machine, list(command), stdin.decode())
         return Completed(host.name, " ".join(command[:2]), 0, said, "")
 
@@ -84,8 +86,12 @@ class HostsInMemory:
                 self.restarted.append(f"{name} {unit.removeprefix('plaza-').removesuffix('.service')}")
             case ["systemctl", "show", *_]:
                 return "NRestarts=0\nActiveState=active"
-            case ["systemctl", "is-active", *_]:
+            case ["systemctl", "is-active" | "is-enabled", *_] | ["sh", "-c", services.ENABLE, *_]:
                 return "active"
+            case ["systemctl", "start", _]:
+                machine.runs, machine.wanted = machine.current, True
+            case ["systemctl", "stop", _]:
+                machine.wanted = False
             case ["nft", *_]:
                 machine.closed = "closed" in stdin
                 assert not all(one.closed for one in self.machines.values()), "nobody answers any more"

@@ -15,15 +15,15 @@ class Attempt:
     release: Installed
     """What was to run."""
     goes_back: bool
-    held: bool
-    """A gate held it: what was switched was taken back, or all was switched and proved, and something else held."""
+    taken_back: bool
+    """It came to its end in another way: its release was not healthy, and what was switched was taken back."""
 
     def aim(self, history: History) -> Installed | None:
         """Where a rollback goes now that the home's history is this; None where the attempt has no say in it."""
         if self.goes_back:
-            on_its_way = history[-1:] if self.held else history[-2:]
+            on_its_way = history[-1:] if self.taken_back else history[-2:]
             return self.release if self.release in on_its_way else None
-        if self.held or not history or self.release == history[-1]:
+        if self.taken_back or not history or self.release == history[-1]:
             return None
         return history[-1]
 

@@ -21,10 +21,10 @@ TAKE = f"""
 mkdir -p "/srv/$1" && cd "/srv/$1" && exec 9<. && flock -w 10 9 || exit 1
 holder=$(cat deploying 2>/dev/null)
 if [ -n "$holder" ] && [ "$holder" != "$2" ] && [ -n "$(find deploying -mmin -{CLAIM_MINUTES})" ]; then
-  echo "$holder, last seen there at $(date -r deploying +%H:%M:%S)"
+  printf '%s, last seen there at %s\\n' "$holder" "$(date -r deploying +%H:%M:%S)"
   exit {TAKEN}
 fi
-echo "$2" >.deploying && mv -f .deploying deploying
+printf '%s\\n' "$2" >.deploying && mv -f .deploying deploying
 """
 GIVE_BACK = 'cd "/srv/$1" && exec 9<. && flock -w 10 9 && { [ "$(cat deploying)" != "$2" ] || rm -f deploying; }'
 

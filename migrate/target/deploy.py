@@ -1,15 +1,18 @@
 """Day 2: another release for a home that runs, or the one before again; and hosts that have just joined are started."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 from migrate.action import Outcome, StepContext
-from migrate.check import Verdict
-from migrate.inventory import Inventory
+from migrate.check import ChecksHeld, Verdict
+from migrate.errors import CloudexitError
+from migrate.inventory import Host, Inventory
 from migrate.plan import Effect, Phase, Plan, Step
-from migrate.stack import Stack
+from migrate.stack import Service, Stack
+from migrate.target.closing import close_ports, open_ports
 from migrate.target.release import ReleaseArchive
 from migrate.target.releasehome import ReleaseHome
-from migrate.target.services import ServiceStarted
+from migrate.target.services import START_SECONDS, ServiceStarted
 from migrate.target.standing import Installed
 
 
@@ -53,8 +56,9 @@ def _plan(stack: Stack, inventory: Inventory, release: str, first: Step) -> Plan
 
 @dataclass(frozen=True)
 class JoinedHostsStarted:
-    """Starts a service on hosts that joined the home. Where it runs nowhere, the move is not done: starting it is then
-    up to `cloudexit run` or `cloudexit start`."""
+    """Starts a service on hosts that joined the home: closed to everybody else until it is healthy there, and stopped
+    again where it is not. Where it runs nowhere, the move is not done: starting it is then up to `cloudexit run` or
+    `cloudexit start`."""
 
     stack: Stack
     start: ServiceStarted
@@ -67,4 +71,29 @@ class JoinedHostsStarted:
 
     def apply(self, step: Step, context: StepContext) -> Outcome:
         """Raises ChecksHeld with the last lines of the unit's log where it does not start or is not healthy in time."""
-        return self.start.apply(step, context)
+        hosts, service = self.start.hosts, self.stack.services[step.subject]
+        joined = self._joined(service) if service.port else []
+        for host in joined:
+            close_ports(hosts, host, [service.port or 0], self._bound(service))
+        try:
+            outcome = self.start.apply(step, context)
+        except ChecksHeld:
+            for host in joined:
+                with suppress(CloudexitError):  # it opens by itself, later
+                    if hosts.run(host, ["systemctl", "stop", service.unit], timeout=START_SECONDS):
+                        open_ports(hosts, host)
+            raise
+        for host in joined:
+            open_ports(hosts, host)
+        return outcome
+
+    def _joined(self, service: Service) -> list[Host]:
+        """Hosts on which it was never healthy, and so does not start at boot yet, while it does on others."""
+        group = self.start.inventory.group(service.group)
+        new = [host for host in group if not self.start.hosts.run(host, ["systemctl", "is-enabled", service.unit])]
+        return new if len(new) < len(group) else []
+
+    def _bound(self, service: Service) -> float:
+        """In seconds: hosts start and are looked at one after the other."""
+        group = self.start.inventory.group(service.group)
+        return len(group) * (START_SECONDS + sum(check.within for check in service.checks))

@@ -79,7 +79,8 @@ class Rolling:
             ended, faults = self._switch_wave(wave, standings, self.there.folder(release))
             bad = [one for one in ended if one.holds]
             if bad:
-                self._take_back([wave, *reversed(done)], standings, release, bad)
+                strays = self._strays([host for one in waves[index + 1 :] for host in one.hosts], standings, release)
+                self._take_back([wave, *reversed(done), *strays], standings, release, bad)
             for fault in faults:
                 raise fault
             done.append(wave)
@@ -89,6 +90,13 @@ class Rolling:
             if host not in running and not self.there.runs_next(standings[host.name], release):
                 self.there.switch(host, self.there.folder(release))
                 self.there.settle(host)
+
+    def _strays(self, hosts: Sequence[Host], standings: Mapping[str, Standing], release: Installed) -> list[Wave]:
+        """Hosts that a deploy before this one has left with a release that was never proved."""
+        proved = self.proved
+        if proved is None or proved == release:
+            return []
+        return self._waves([host for host in hosts if not self.there.runs_next(standings[host.name], proved)])
 
     def _count_running(self, standings: Mapping[str, Standing], running: Sequence[Host]) -> None:
         for wave in self._waves(running):

@@ -56,12 +56,12 @@ class Site:
     def url(self) -> str:
         return f"http://{self.home.inventory.address('edge')}"
 
-    def command(self, *words: str) -> list[str]:
-        where = ["-i", str(self.home.inventory.path), "--state", str(self.folder / "state"), "--json"]
+    def command(self, *words: str, state: str = "state") -> list[str]:
+        where = ["-i", str(self.home.inventory.path), "--state", str(self.folder / state), "--json"]
         return [str(CLOUDEXIT), *words, *where]
 
-    def deploy(self, *words: str | Path) -> tuple[int, dict[str, Any]]:
-        command = self.command("deploy", *map(str, words), "--stack", str(self.folder / "stack.yaml"))
+    def deploy(self, *words: str | Path, state: str = "state") -> tuple[int, dict[str, Any]]:
+        command = self.command("deploy", *map(str, words), "--stack", str(self.folder / "stack.yaml"), state=state)
         done = subprocess.run(command, capture_output=True, text=True, timeout=COMMAND_SECONDS, check=False)
         print(done.stderr)
         return done.returncode, json.loads(done.stdout)
@@ -100,8 +100,9 @@ def site(fleet: Fleet, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sit
     for check in manifest["services"]["web"]["checks"]:
         check["within"] = QUICK
     (folder / "stack.yaml").write_text(yaml.safe_dump(manifest))
-    (folder / "state").mkdir(mode=0o700)
-    shutil.copy(fleet.home.folder / "secrets.json", folder / "state" / "secrets.json")
+    for state in ("state", "colleague"):
+        (folder / state).mkdir(mode=0o700)
+        shutil.copy(fleet.home.folder / "secrets.json", folder / state / "secrets.json")
     made = Site(fleet, folder)
     for group, unit in UNITS.items():
         for host in fleet.home.inventory.group(group):
@@ -153,6 +154,28 @@ def test_a_bad_release_is_taken_back_by_itself_and_no_visitor_meets_it(site: Sit
     assert site.home.says(second, "systemctl show -P MainPID plaza-web") == before
     assert visitors.failed == []
     assert set(visitors.answered) == {"2.0.0"} and met == {"2.0.0"}
+    print("answered:", dict(visitors.answered), "slowest:", round(visitors.slowest, 2))
+
+
+def test_a_rollback_of_a_deploy_that_was_killed_goes_to_what_was_proved_last_and_no_further(site: Site) -> None:
+    archive = release(site.folder, "4.0.0")
+    first = site.apps[0]
+    proved = {host: site.home.says(host, "cat /srv/plaza/history") for host in site.apps}
+    with Visitors(site.url) as visitors:
+        site.kill_while_it_switches(first, "deploy", str(archive), "--stack", str(site.folder / "stack.yaml"))
+        assert "4.0.0" in site.home.says(first, "readlink /srv/plaza/current")
+        refused, of_colleague = site.deploy("--rollback", state="colleague")
+        code, report = site.deploy("--rollback")
+    assert refused == ExitCode.GATE and "another command moves plaza" in of_colleague["error"]["what"], of_colleague
+    assert code == ExitCode.DONE, report
+    assert site.runs() == dict.fromkeys(site.apps, "2.0.0")
+    assert {host: site.home.says(host, "cat /srv/plaza/history") for host in site.apps} == proved
+    for host in site.apps:
+        assert site.home.says(host, "ls /srv/plaza/releases | cut -d- -f1").split() == ["1.0.0", "2.0.0"]
+        assert site.home.run(host, "ls", "/srv/plaza/deploying").exit_status == 2
+        assert site.home.run(host, "nft", "list", "table", "inet", "cloudexit_switching").exit_status == 1
+    assert visitors.failed == [] and "1.0.0" not in visitors.answered
+    assert list(report["steps"][0]["detail"]["rolled"]) == [first]
     print("answered:", dict(visitors.answered), "slowest:", round(visitors.slowest, 2))
 
 

@@ -80,20 +80,21 @@ def test_a_claim_is_given_back_however_the_command_ends(stack: Stack, fault: str
 
 def test_a_claim_keeps_others_out_until_it_is_given_back_or_has_ended(tmp_path: Path) -> None:
     name = os.path.relpath(tmp_path / "plaza", "/srv")
+    me = r"me@here:/home/me/the \new home"
 
     def ask(script: str, who: str) -> subprocess.CompletedProcess[str]:
         command = ["sh", "-c", script, "sh", name, who]
         return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
 
-    assert [ask(TAKE, who).returncode for who in ("me", "me", "them")] == [0, 0, TAKEN]
-    assert ask(TAKE, "them").stdout.startswith("me, last seen there at ")
+    assert [ask(TAKE, who).returncode for who in (me, me, "them")] == [0, 0, TAKEN]
+    assert ask(TAKE, "them").stdout.startswith(f"{me}, last seen there at ")
     assert ask(GIVE_BACK, "them").returncode == 0
     assert ask(TAKE, "them").returncode == TAKEN
-    assert ask(GIVE_BACK, "me").returncode == 0
-    assert [ask(TAKE, who).returncode for who in ("them", "me")] == [0, TAKEN]
+    assert ask(GIVE_BACK, me).returncode == 0
+    assert [ask(TAKE, who).returncode for who in ("them", me)] == [0, TAKEN]
     long_ago = time.time() - 60 * CLAIM_MINUTES - 61
     os.utime(tmp_path / "plaza" / "deploying", (long_ago, long_ago))
-    assert [ask(TAKE, who).returncode for who in ("me", "them")] == [0, TAKEN]
+    assert [ask(TAKE, who).returncode for who in (me, "them")] == [0, TAKEN]
 
 
 def test_of_many_who_claim_at_once_one_has_it(tmp_path: Path) -> None:

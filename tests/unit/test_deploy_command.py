@@ -4,15 +4,17 @@ import json
 import shutil
 import tarfile
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
 from migrate.action import StepContext
+from migrate.check import ChecksHeld
 from migrate.cli.assembly import Undertaking
 from migrate.cli.deploy import last_attempt
-from migrate.errors import GateHeld, UsageProblem
-from migrate.journal import Journal
+from migrate.errors import CloudexitError, GateHeld, Unreachable, UsageProblem
+from migrate.journal import Event, Journal
 from migrate.manifest import read_stack
 from migrate.secret import load_or_generate
 from migrate.target.attempts import Attempt
@@ -75,7 +77,7 @@ def test_what_is_no_release_is_refused_before_any_host_is_asked(stack: Path) -> 
 
 def test_a_file_that_cannot_be_opened_is_wrong_usage(stack: Path) -> None:
     done = cloudexit("deploy", stack.parent / "no-such-file.tar.gz", "--stack", stack, "--json")
-    assert done.returncode == 2
+    assert done.returncode == 2 and not (stack.parent / ".cloudexit").exists()
     assert json.loads(done.stdout)["what"] == "the release cannot be opened: No such file or directory"
     with pytest.raises(UsageProblem, match="cannot be opened: Is a directory"):
         read_release(stack.parent, "plaza")
@@ -117,28 +119,42 @@ def test_another_archive_of_the_same_version_is_another_plan(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("outcome", "held"),
-    [(None, False), ("interrupted", False), ("unreachable", False), ("crashed", False), ("held", True)],
+    ("outcome", "error", "taken_back"),
+    [
+        (None, None, False),
+        ("interrupted", None, False),
+        ("unreachable", Unreachable("no SSH"), False),
+        ("crashed", None, False),
+        ("held", GateHeld("no space left"), False),
+        ("held", ChecksHeld("ill", []), True),
+        ("interrupted", ChecksHeld("ill", []), False),  # gone on with after it was taken back, and stopped
+    ],
 )
 @pytest.mark.parametrize("command", ["deploy", "rollback"])
 def test_what_did_not_come_to_its_end_is_known_to_the_next_rollback(
-    stack: Path, tmp_path: Path, command: str, outcome: str | None, held: bool
+    stack: Path, tmp_path: Path, command: str, outcome: str | None, error: CloudexitError | None, taken_back: bool
 ) -> None:
     undertaking = Undertaking.read(stack, None, None)
     undertaking.make_ready()
     assert last_attempt(undertaking, "plaza") is None
-    begin(undertaking, command, tmp_path, outcome)
+    begin(undertaking, command, tmp_path, outcome, error)
     release = BEFORE if command == "rollback" else read_release(release_of(tmp_path), "plaza").installed
-    assert last_attempt(undertaking, "plaza") == Attempt(release, command == "rollback", held)
+    assert last_attempt(undertaking, "plaza") == Attempt(release, command == "rollback", taken_back)
     assert last_attempt(undertaking, "shop") is None
 
 
-def test_what_came_to_its_end_is_no_attempt(stack: Path, tmp_path: Path) -> None:
+def test_a_command_that_is_gone_on_with_is_the_last_though_its_run_began_before_others(
+    stack: Path, tmp_path: Path
+) -> None:
     undertaking = Undertaking.read(stack, None, None)
     undertaking.make_ready()
     begin(undertaking, "rollback", tmp_path, "interrupted")
+    time.sleep(0.002)
     begin(undertaking, "deploy", tmp_path, "done")
     assert last_attempt(undertaking, "plaza") is None
+    time.sleep(0.002)
+    begin(undertaking, "rollback", tmp_path, None)
+    assert last_attempt(undertaking, "plaza") == Attempt(BEFORE, goes_back=True, taken_back=False)
 
 
 def test_an_archive_that_was_replaced_since_the_plan_was_made_is_not_deployed(stack: Path, tmp_path: Path) -> None:
@@ -157,7 +173,9 @@ def release_of(folder: Path) -> Path:
     return release(folder, "1.0.0")
 
 
-def begin(undertaking: Undertaking, command: str, folder: Path, outcome: str | None) -> None:
+def begin(
+    undertaking: Undertaking, command: str, folder: Path, outcome: str | None, error: CloudexitError | None = None
+) -> None:
     """Has the journal tell of a command that ended so; without an outcome it was killed."""
     if command == "rollback":
         plan = rollback_plan(undertaking.stack, undertaking.inventory, "plaza", BEFORE)
@@ -166,6 +184,9 @@ def begin(undertaking: Undertaking, command: str, folder: Path, outcome: str | N
         plan = deploy_plan(undertaking.stack, undertaking.inventory, archive)
     journal = Journal(undertaking.state.journal)
     run = journal.begin_or_resume(command, plan.digest, plan.as_document())
+    journal.write(run, plan.steps[0].id, Event.STARTED, {})
+    if error:
+        journal.write(run, plan.steps[0].id, Event.FAILED, {"error": error.as_document()})
     if outcome:
         journal.end(run, outcome)
     journal.close()

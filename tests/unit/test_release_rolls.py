@@ -100,6 +100,20 @@ def test_the_last_host_that_answers_is_not_taken_back(stack: Stack) -> None:
     assert hosts.machines["app1"].runs == folder(NEW) and not hosts.machines["app1"].closed
 
 
+def test_a_bad_release_after_one_that_died_half_way_leaves_one_release_on_all_hosts(stack: Stack) -> None:
+    third = Installed("3", "d" * 64)
+    hosts = machines("app1", "app2", "app3", "app4")
+    for name in ("app1", "app2"):
+        hosts.machines[name].current = hosts.machines[name].runs = folder(NEW)
+    for one in hosts.machines.values():
+        one.installed.add(third)
+    hosts.is_bad = lambda host, runs: runs == folder(third)
+    with pytest.raises(ChecksHeld, match="now app1 runs 1-aaaaaaaa, app2 runs 1-aaaaaaaa:"):
+        home_of(stack, hosts).roll(third, CONTEXT)
+    assert {line.split()[0] for line in hosts.restarted} == {"app1", "app2"}
+    assert home_of(stack, hosts).verdict(OLD) is Verdict.PASS
+
+
 def test_hosts_that_were_told_of_different_histories_go_back_to_one_release(stack: Stack) -> None:
     third = Installed("3", "d" * 64)
     hosts = machines("app1", "app2", "app3")

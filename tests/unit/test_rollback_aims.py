@@ -46,7 +46,7 @@ def test_a_rollback_of_a_deploy_that_died_anywhere_leads_to_what_was_proved_last
             home_of(stack, hosts).roll(NEW, CONTEXT)
         home = home_of(stack, hosts)
         died_with.add(tuple(one.current[-1] for one in hosts.machines.values()))
-        aim = home.release_before(Attempt(NEW, goes_back=False, held=False))
+        aim = home.release_before(Attempt(NEW, goes_back=False, taken_back=False))
         assert aim == OLD, call
         home.refuse_without(aim)
         home.roll(aim, CONTEXT)
@@ -71,18 +71,18 @@ def test_without_a_journal_the_hosts_tell_a_deploy_that_did_not_come_to_its_end(
 def test_a_deploy_that_died_before_it_switched_anything_is_what_a_rollback_takes_back(stack: Stack) -> None:
     hosts = machines("app1", "app2")
     home = home_of(stack, hosts)
-    assert home.release_before(Attempt(NEW, goes_back=False, held=False)) == OLD
-    assert home.release_before(Attempt(NEW, goes_back=False, held=True)) == FIRST, "it was taken back already"
-    assert home.release_before(Attempt(OLD, goes_back=False, held=False)) == FIRST, "it was proved"
+    assert home.release_before(Attempt(NEW, goes_back=False, taken_back=False)) == OLD
+    assert home.release_before(Attempt(NEW, goes_back=False, taken_back=True)) == FIRST, "it was taken back already"
+    assert home.release_before(Attempt(OLD, goes_back=False, taken_back=False)) == FIRST, "it was proved"
 
 
 def test_a_rollback_that_is_said_again_ends_what_it_began_and_goes_no_further(stack: Stack) -> None:
-    for held in (False, True):
+    for taken_back in (False, True):
         hosts = machines("app1", "app2")
         home = home_of(stack, hosts)
         home.roll(NEW, CONTEXT)
         home.roll(home.release_before(), CONTEXT)
-        assert home.release_before(Attempt(OLD, goes_back=True, held=held)) == OLD
+        assert home.release_before(Attempt(OLD, goes_back=True, taken_back=taken_back)) == OLD
         assert home.release_before() == FIRST
 
 
@@ -92,17 +92,17 @@ def test_a_rollback_that_was_taken_back_itself_is_begun_anew(stack: Stack) -> No
     home = home_of(stack, hosts)
     with pytest.raises(ChecksHeld, match="plaza 0 is not healthy and was taken back, now app1 runs 1-aaaaaaaa"):
         home.roll(FIRST, CONTEXT)
-    assert home.release_before(Attempt(FIRST, goes_back=True, held=True)) == FIRST
+    assert home.release_before(Attempt(FIRST, goes_back=True, taken_back=True)) == FIRST
     assert home.verdict(OLD) is Verdict.PASS
     hosts.machines["app1"].switching = True
-    assert home.release_before(Attempt(FIRST, goes_back=True, held=True)) == OLD, "one host did not come back"
+    assert home.release_before(Attempt(FIRST, goes_back=True, taken_back=True)) == OLD, "one host did not come back"
 
 
 def test_an_old_rollback_of_this_machine_does_not_undo_what_others_have_deployed_since(stack: Stack) -> None:
     hosts = machines("app1", "app2")
     home = home_of(stack, hosts)
     home.roll(NEW, CONTEXT)
-    assert home.release_before(Attempt(FIRST, goes_back=True, held=False)) == OLD
+    assert home.release_before(Attempt(FIRST, goes_back=True, taken_back=False)) == OLD
 
 
 def test_of_histories_that_differ_the_one_counts_that_ends_with_what_runs(stack: Stack) -> None:
