@@ -35,6 +35,7 @@ MEMORY: Mapping[ServiceKind, int] = {
     ServiceKind.MAIL: 128 * MIB,
     ServiceKind.LOGS: 128 * MIB,
     ServiceKind.BACKUP: 128 * MIB,
+    ServiceKind.MONITOR: GIB + 256 * MIB,
 }
 """Least memory of a service beside its data; assumed."""
 KEPT_LOGS = 10_000_000_000
