@@ -23,7 +23,11 @@ apt-get -q -o Acquire::Retries=0 download {PACKAGE} >&2
 sha256sum {PACKAGE}_*.deb | cut -d ' ' -f 1
 rm -r "$PWD"
 """
-NO_WAY_OUT = "table inet trial { chain out { type filter hook output priority 0; tcp dport 80 drop; } }"
+NO_WAY_OUT = """
+add table inet trial
+add chain inet trial out { type filter hook output priority filter; }
+add rule inet trial out tcp dport 80 drop
+"""
 
 
 @pytest.fixture(scope="module")
