@@ -138,8 +138,8 @@ def read_leads(inventory: Path, hosts: Mapping[str, Host]) -> dict[str, str]:
 
 
 def on_hosts_of(stack: Stack, inventory: Inventory) -> Stack:
-    """The stack without the services that watch and keep (backup, monitor, logs) where their group has no host: an
-    inventory need not have them. Everything else that lacks a host is left to `hold_against`."""
+    """The stack without the services that watch and keep (backup, monitor, logs, packages) where their group has no
+    host: an inventory need not have them. Everything else that lacks a host is left to `hold_against`."""
     absent = {name for name, s in stack.services.items() if s.kind in WATCHING_KINDS and not inventory.group(s.group)}
     kept = {
         name: s.model_copy(update={"after": tuple(before for before in s.after if before not in absent)})

@@ -118,9 +118,10 @@ class ServiceKind(StrEnum):
     MAIL = "mail"
     MONITOR = "monitor"
     LOGS = "logs"
+    PACKAGES = "packages"
 
 
-WATCHING_KINDS = frozenset({ServiceKind.BACKUP, ServiceKind.MONITOR, ServiceKind.LOGS})
+WATCHING_KINDS = frozenset({ServiceKind.BACKUP, ServiceKind.MONITOR, ServiceKind.LOGS, ServiceKind.PACKAGES})
 """Kinds that nothing of the app stands on: a home without a host for them is complete, and nobody watches it."""
 
 
@@ -185,8 +186,8 @@ class Service(Part):
             raise ValueError("a service of kind mail needs `port` and `mail`")
         if self.kind is ServiceKind.MAIL and "anyone" in self.open_to:
             raise ValueError("a service of kind mail is open to the app's own groups, not to anyone")
-        if self.kind is ServiceKind.LOGS and not self.port:
-            raise ValueError("a service of kind logs needs `port`")
+        if self.kind in (ServiceKind.LOGS, ServiceKind.PACKAGES) and not self.port:
+            raise ValueError(f"a service of kind {self.kind.value} needs `port`")
         for kind in (ServiceKind.MAIL, ServiceKind.LOGS):
             named = "smtp" if kind is ServiceKind.MAIL else "logs"
             if self.kind is not kind and any(getattr(check, named) for check in self.checks):

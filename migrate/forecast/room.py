@@ -35,10 +35,14 @@ MEMORY: Mapping[ServiceKind, int] = {
     ServiceKind.MAIL: 128 * MIB,
     ServiceKind.LOGS: 128 * MIB,
     ServiceKind.BACKUP: 128 * MIB,
+    ServiceKind.MONITOR: GIB + 256 * MIB,
+    ServiceKind.PACKAGES: 128 * MIB,
 }
 """Least memory of a service beside its data; assumed."""
 KEPT_LOGS = 10_000_000_000
 """Bytes that the log host keeps at most, by the default of the role logs."""
+KEPT_PACKAGES = 10_000_000_000
+"""Bytes of packages that a cache of them keeps at most, by the default of the role package_cache."""
 CORES: Mapping[ServiceKind, int] = {ServiceKind.POSTGRESQL: 2, ServiceKind.PROCESS: 1}
 CACHE_OVER_SNAPSHOT = 2.5
 """Bytes in the memory of Redis over bytes of its compressed snapshot; assumed."""
@@ -142,6 +146,8 @@ def _needs_of_service(basis: Basis, name: str, service: Service) -> Iterator[tup
             yield from _media_needs(basis, name)
         case ServiceKind.LOGS:
             yield "disk", Need(KEPT_LOGS, f"{sized(KEPT_LOGS)} logs")
+        case ServiceKind.PACKAGES:
+            yield "disk", Need(KEPT_PACKAGES, f"{sized(KEPT_PACKAGES)} packages")
         case ServiceKind.REDIS:
             for cache in (c for c, found in basis.stack.caches.items() if found.service == name):
                 said = basis.facts.caches.get(cache)

@@ -94,7 +94,7 @@ def manifest_allows(home: Home) -> set[Way]:
         replicas = {service["group"]} if service["kind"] in ("redis", "postgresql") else set()
         opened = [(service.get("port"), set(service.get("open_to", [])) | replicas)]
         opened.append((service.get("write_port"), set(service.get("writers", []))))
-        if service["kind"] == "logs":  # every host ships its lines, and the manifest need not say so
+        if service["kind"] in ("logs", "packages"):  # every host uses them, and the manifest need not say so
             opened.append((service["port"], {group for names in groups.values() for group in names}))
         for target in (name for name in groups if service["group"] in groups[name]):
             for port, to in opened:

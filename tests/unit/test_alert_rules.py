@@ -45,7 +45,7 @@ def inventory_of(**hosts: tuple[str, tuple[str, ...]]) -> Inventory:
 FOUR = inventory_of(
     data=("10.0.0.1", ("database", "cache")), app1=("10.0.0.2", ("app", "worker")),
     app2=("10.0.0.4", ("app", "worker")), edge=("10.0.0.3", ("edge", "media", "mail")),
-    ops=("10.0.0.9", ("monitor", "logs", "backup")),
+    ops=("10.0.0.9", ("monitor", "logs", "backup", "packages")),
 )  # fmt: skip
 TWO = Inventory(FOUR.path, {**FOUR.hosts, "data.2": Host("data.2", "10.0.0.5", ("database",))})
 """With a replica."""
@@ -133,7 +133,7 @@ def test_exporters_are_open_to_the_monitor_alone_and_never_to_anyone(stack: Stac
         9100: ["10.0.0.9"], 9121: ["10.0.0.9"], 9187: ["10.0.0.9"], 9188: ["10.0.0.9"], 8432: ["10.0.0.9"],
     }  # fmt: skip
     assert rules_of["edge"][8080] == ["10.0.0.3", "10.0.0.9"]
-    assert sorted(rules_of["ops"]) == [8432, 19532]
+    assert sorted(rules_of["ops"]) == [3142, 8432, 19532]
 
 
 def test_a_home_without_a_monitor_has_no_exporter_and_no_hole_in_a_firewall_for_one(stack: Stack) -> None:

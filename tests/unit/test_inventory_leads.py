@@ -55,7 +55,7 @@ def test_services_that_watch_are_left_out_where_nobody_runs_them() -> None:
     watched = {**stack.model_dump(mode="json")["services"]["cache"], "kind": "monitor", "group": "monitor"}
     services = {**stack.services, "watch": type(stack.services["cache"]).model_validate(watched)}
     settled = on_hosts_of(stack.model_copy(update={"services": services}), inventory)
-    assert set(settled.services) == set(stack.services) - {"logs", "monitor"}
+    assert set(settled.services) == set(stack.services) - {"logs", "monitor", "packages"}
     hold_against(settled, inventory)
 
 

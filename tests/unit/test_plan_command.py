@@ -10,6 +10,7 @@ from typing import Any
 
 import jsonschema
 import pytest
+import yaml
 
 from migrate.journal import Event, Journal
 from migrate.plan import Plan
@@ -77,6 +78,14 @@ def test_a_deadline_that_is_none_is_exit_2_and_touches_nothing(stack: Path, dead
     assert done.stdout == ""
     assert not stack.with_name("plan.json").exists()
     assert not stack.with_name(".cloudexit").exists()
+
+
+@pytest.mark.parametrize("name", ["single", "fleet"])
+def test_the_documented_inventories_can_be_planned_for(stack: Path, name: str) -> None:
+    document = plan(stack, "-i", CHECKOUT / "inventories" / name)
+    assert document["exit_code"] == 0
+    groups = set(yaml.safe_load((CHECKOUT / "inventories" / name / "hosts.yml").read_text())["all"]["children"])
+    assert {group for line in document["forecast"]["room"] for group in line["where"].split("+")} >= groups
 
 
 def test_a_deadline_before_the_go_is_exit_2(stack: Path) -> None:

@@ -9,6 +9,7 @@ from migrate.target.parts import (
     mail,
     media,
     monitor,
+    packagecache,
     pooler,
     postgresql,
     processes,
@@ -30,6 +31,7 @@ PARTS: tuple[Part, ...] = (
     edge.PART,
     mail.PART,
     logs.PART,
+    packagecache.PART,
     exporters.PART,
     monitor.PART,
 )
