@@ -23,6 +23,7 @@ from migrate.lab.launcher import Launcher, launcher_of_this_machine
 from migrate.lab.limits import raise_limits
 from migrate.lab.lock import held
 from migrate.lab.network import Forwarding, Network, choose_address, choose_subnet, routed_networks
+from migrate.lab.releases import DEFAULT_RELEASE, Release
 from migrate.lab.requirements import require
 
 DEFAULT_ROOT = Path("/var/lib/cloudexit/lab")
@@ -65,13 +66,14 @@ class LabHost:
 
 class Lab:
     """One lab by name. Needs root; every method that changes something takes the lab's lock, and raises LockHeld
-    when another command has it."""
+    when another command has it. All its hosts are of one release: unless one is wanted, the one that they have."""
 
     def __init__(
         self,
         name: str = "demo",
         root: Path | None = None,
         *,
+        release: Release | None = None,
         cached_packages: Sequence[str] = STACK_PACKAGES,
         progress: Callable[[str], None] = lambda message: None,
     ) -> None:
@@ -86,7 +88,8 @@ class Lab:
         self.private_key = self.folder / "ssh" / "id_ed25519"
         self.network = Network(name, self.folder)
         self.forwarding = Forwarding(self.root)
-        self.images = Images(self.root, cached_packages, progress)
+        self.wanted_release = release
+        self.cached_packages = cached_packages
         self.progress = progress
 
     @property
@@ -98,6 +101,18 @@ class Lab:
         return launcher_of_this_machine()
 
     @property
+    def release(self) -> Release:
+        """The release that the hosts are of, or will be."""
+        if self.wanted_release is not None:
+            return self.wanted_release
+        record = read_record(self.folder / "lab.json") or {}
+        return Release(record.get("release", DEFAULT_RELEASE))
+
+    @cached_property
+    def images(self) -> Images:
+        return Images(self.root, self.cached_packages, self.progress, self.release)
+
+    @property
     def subnet(self) -> IPv4Network | None:
         """The lab's network, once something has been planned in it."""
         record = read_record(self.folder / "lab.json")
@@ -106,7 +121,7 @@ class Lab:
     def prepare(self) -> Path:
         """Makes sure that the base image is there (a minute on a machine with nothing); returns its folder.
         Raises GateHeld with what this machine lacks."""
-        require(self.root)
+        require(self.root, self.release)
         return self.images.ensure_base()
 
     def plan(self, specs: Sequence[HostSpec]) -> dict[str, str]:
@@ -254,7 +269,14 @@ class Lab:
         for spec in specs:
             if not HOST_NAME.match(spec.name):
                 raise UsageProblem(f"not a name for a host: {spec.name!r}", expected="a-z, 0-9 and -, from a letter on")
-        record = read_record(self.folder / "lab.json") or {"subnet": str(self._free_subnet()), "hosts": {}}
+        record = read_record(self.folder / "lab.json") or {
+            "subnet": str(self._free_subnet()), "release": self.release, "hosts": {},
+        }  # fmt: skip
+        if (there := record.get("release", DEFAULT_RELEASE)) != self.release:
+            raise UsageProblem(
+                f"the hosts of lab {self.name!r} are of Debian {there}, and Debian {self.release} is wanted",
+                hint=f"cloudexit lab down --name {self.name}, then up; or another name",
+            )
         subnet = IPv4Network(record["subnet"])
         planned: dict[str, dict[str, object]] = record["hosts"]
         for spec in specs:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from migrate.errors import GateHeld, LockHeld, UsageProblem
 from migrate.inventory import read_inventory
-from migrate.lab import DEBIAN_PACKAGES, HostSpec, Lab
+from migrate.lab import DEBIAN_PACKAGES, DEFAULT_RELEASE, HostSpec, Lab, Release
 from migrate.lab.command import CommandFailed, call, system_environment
 from migrate.lab.files import place_file, read_record, remove_tree, write_record
 from migrate.lab.inventory import inventory_text
@@ -96,6 +96,37 @@ def test_names_that_could_lead_elsewhere_are_refused(name: str, tmp_path: Path) 
 def test_host_names_are_held_to_the_same(tmp_path: Path) -> None:
     with pytest.raises(UsageProblem, match="not a name for a host"):
         Lab("demo", tmp_path).plan([HostSpec("../../etc")])
+
+
+def test_a_lab_is_of_the_release_that_its_hosts_have(tmp_path: Path) -> None:
+    assert Lab("demo", tmp_path).release is DEFAULT_RELEASE
+    write_record(tmp_path / "labs" / "demo" / "lab.json", {"subnet": "10.200.7.0/24", "release": "13", "hosts": {}})
+    assert Lab("demo", tmp_path).release is Release.TRIXIE
+    with pytest.raises(UsageProblem, match="are of Debian 13, and Debian 12 is wanted") as problem:
+        Lab("demo", tmp_path, release=Release.BOOKWORM).plan([HostSpec("data")])
+    assert "cloudexit lab down --name demo" in problem.value.hint
+
+
+def test_hosts_made_before_there_was_a_choice_are_of_the_default_release(tmp_path: Path) -> None:
+    write_record(tmp_path / "labs" / "demo" / "lab.json", {"subnet": "10.200.7.0/24", "hosts": {}})
+    assert Lab("demo", tmp_path).release is DEFAULT_RELEASE
+    with pytest.raises(UsageProblem, match="are of Debian 12, and Debian 13 is wanted"):
+        Lab("demo", tmp_path, release=Release.TRIXIE).plan([HostSpec("data")])
+
+
+def test_images_of_one_release_are_none_of_another(tmp_path: Path) -> None:
+    twelve, thirteen = (Lab("demo", tmp_path, release=release).images for release in Release)
+    assert twelve.base != thirteen.base and twelve.base.parent == tmp_path / "images"
+    for images in (twelve, thirteen):
+        (images.base / "root").mkdir(parents=True)
+        (images.base.parent / "frozen" / "host").mkdir(parents=True)
+        record = {"frozen_from": "data", "made_at": "x", "layers": [str(images.base / "root")]}
+        write_record(images.base.parent / "frozen" / "host" / "image.json", record)
+    (tmp_path / "images" / "base-outdated").mkdir()
+    twelve._sweep()
+    assert not (tmp_path / "images" / "base-outdated").exists()
+    assert twelve.frozen("host") and thirteen.frozen("host")
+    assert twelve.layers("host") != thirteen.layers("host")
 
 
 def test_a_record_is_whole_or_absent(tmp_path: Path) -> None:
