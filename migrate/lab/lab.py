@@ -44,11 +44,13 @@ class HostState(StrEnum):
 
 @dataclass(frozen=True)
 class HostSpec:
-    """A host that is wanted: its groups in the inventory, and the image it starts from (None: the base image)."""
+    """A host that is wanted: its groups in the inventory, the image it starts from (None: the base image), and its
+    release of Debian (None: what the lab is for, or else what the host has)."""
 
     name: str
     groups: tuple[str, ...] = ()
     image: str | None = None
+    release: Release | None = None
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ class LabHost:
 
 class Lab:
     """One lab by name. Needs root; every method that changes something takes the lab's lock, and raises LockHeld
-    when another command has it. All its hosts are of one release: unless one is wanted, the one that they have."""
+    when another command has it. `release`: of hosts that do not name another one."""
 
     def __init__(
         self,
@@ -90,6 +92,7 @@ class Lab:
         self.forwarding = Forwarding(self.root)
         self.wanted_release = release
         self.cached_packages = cached_packages
+        self._images: dict[Release, Images] = {}
         self.progress = progress
 
     @property
@@ -101,16 +104,9 @@ class Lab:
         return launcher_of_this_machine()
 
     @property
-    def release(self) -> Release:
-        """The release that the hosts are of, or will be."""
-        if self.wanted_release is not None:
-            return self.wanted_release
-        record = read_record(self.folder / "lab.json") or {}
-        return Release(record.get("release", DEFAULT_RELEASE))
-
-    @cached_property
     def images(self) -> Images:
-        return Images(self.root, self.cached_packages, self.progress, self.release)
+        """Those of the lab's release."""
+        return self._images_of(self.wanted_release or DEFAULT_RELEASE)
 
     @property
     def subnet(self) -> IPv4Network | None:
@@ -121,8 +117,7 @@ class Lab:
     def prepare(self) -> Path:
         """Makes sure that the base image is there (a minute on a machine with nothing); returns its folder.
         Raises GateHeld with what this machine lacks."""
-        require(self.root, self.release)
-        return self.images.ensure_base()
+        return self._prepare(self.images)
 
     def plan(self, specs: Sequence[HostSpec]) -> dict[str, str]:
         """Name -> IPv4 address of each host, now and later; keys and known_hosts are made, nothing is started."""
@@ -132,8 +127,9 @@ class Lab:
     def up(self, specs: Sequence[HostSpec]) -> list[LabHost]:
         """Makes these hosts, side by side, and waits until each answers on SSH. Running ones are kept (a cut-off one
         is let in again), stopped ones boot from their own disk, half-made ones are made anew. Raises Unreachable
-        naming every host that did not come up (retriable)."""
-        self.prepare()
+        naming every host that did not come up (retriable), UsageProblem where one is of another release or image."""
+        for release in sorted({self._release_of(spec) for spec in specs}):
+            self._prepare(self._images_of(release))
         raise_limits()
         with self._locked("up"):
             self._plan(specs)
@@ -182,12 +178,13 @@ class Lab:
             host, _ = self._host(name)
             if host.phase not in (Phase.READY, Phase.BOOTING):
                 raise Missing(f"host {name!r} is not made", where=str(host.folder), hint="cloudexit lab up")
-            if self.has_image(image):
+            images = self._images_of(self._release_there(name) or DEFAULT_RELEASE)
+            if images.frozen(image) is not None:
                 raise GateHeld(f"there is an image {image!r} already", hint="remove it first, or choose another name")
             host.halt()
-            self.images.adopt(image, host.take_disk(), host.layers, name)
+            images.adopt(image, host.take_disk(), host.layers, name)
             host.remove()
-        frozen = self.images.frozen(image)
+        frozen = images.frozen(image)
         assert frozen is not None
         return frozen
 
@@ -263,32 +260,54 @@ class Lab:
             host.boot_again(around)
         else:
             self.progress(f"{spec.name}: is made at {host.address}")
-            host.make(spec.image, self.images.layers(spec.image), around)
+            host.make(spec.image, self._images_of(self._release_of(spec)).layers(spec.image), around)
 
     def _plan(self, specs: Sequence[HostSpec]) -> dict[str, IPv4Address]:
         for spec in specs:
             if not HOST_NAME.match(spec.name):
                 raise UsageProblem(f"not a name for a host: {spec.name!r}", expected="a-z, 0-9 and -, from a letter on")
-        record = read_record(self.folder / "lab.json") or {
-            "subnet": str(self._free_subnet()), "release": self.release, "hosts": {},
-        }  # fmt: skip
-        if (there := record.get("release", DEFAULT_RELEASE)) != self.release:
-            raise UsageProblem(
-                f"the hosts of lab {self.name!r} are of Debian {there}, and Debian {self.release} is wanted",
-                hint=f"cloudexit lab down --name {self.name}, then up; or another name",
-            )
+            self._hold_release(spec)
+        record = read_record(self.folder / "lab.json") or {"subnet": str(self._free_subnet()), "hosts": {}}
         subnet = IPv4Network(record["subnet"])
         planned: dict[str, dict[str, object]] = record["hosts"]
         for spec in specs:
             taken = [IPv4Address(str(entry["address"])) for name, entry in planned.items() if name != spec.name]
             known = planned.get(spec.name, {})
             address = known.get("address") or str(choose_address(spec.name, subnet, taken))
-            planned[spec.name] = {"address": address, "groups": list(spec.groups)}
+            release = self._release_of(spec)
+            planned[spec.name] = {"address": address, "groups": list(spec.groups), "release": release}
         write_record(self.folder / "lab.json", record)
         self._key()
         write_whole(self.known_hosts, "".join(host.known_hosts_line() for host, _ in self._hosts()))
         addresses = self._addresses()
         return {spec.name: addresses[spec.name] for spec in specs}
+
+    def _images_of(self, release: Release) -> Images:
+        if release not in self._images:
+            self._images[release] = Images(self.root, self.cached_packages, self.progress, release)
+        return self._images[release]
+
+    def _prepare(self, images: Images) -> Path:
+        require(self.root, images.release)
+        return images.ensure_base()
+
+    def _release_there(self, name: str) -> Release | None:
+        """What the host of that name has, or was planned with."""
+        planned = (read_record(self.folder / "lab.json") or {"hosts": {}})["hosts"].get(name)
+        return Release(planned.get("release", DEFAULT_RELEASE)) if planned else None
+
+    def _release_of(self, spec: HostSpec) -> Release:
+        return spec.release or self.wanted_release or self._release_there(spec.name) or DEFAULT_RELEASE
+
+    def _hold_release(self, spec: HostSpec) -> None:
+        """Raises UsageProblem where the host is there, and of another release than is wanted."""
+        made = {host.name for host, _ in self._hosts() if host.phase in (Phase.READY, Phase.BOOTING)}
+        there, wanted = self._release_there(spec.name), self._release_of(spec)
+        if spec.name in made and there is not wanted:
+            raise UsageProblem(
+                f"host {spec.name!r} is of Debian {there}, and Debian {wanted} is wanted",
+                hint=f"cloudexit lab down --name {self.name}, then up; or another name",
+            )
 
     def _free_subnet(self) -> IPv4Network:
         others = [read_record(path) for path in (self.root / "labs").glob("*/lab.json")]
