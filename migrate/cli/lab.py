@@ -52,7 +52,7 @@ def up(
     hosts: Annotated[int | None, typer.Option("--hosts", help="Number of hosts.")] = None,
     name: Name = DEFAULT_NAME,
     release: Annotated[
-        Release | None, typer.Option("--release", help="Debian's release of the hosts; 12, or what the lab has.")
+        Release | None, typer.Option("--release", help="Debian's release of the hosts; 12 unless told.")
     ] = None,
     inventory: Annotated[Path | None, typer.Option("--inventory-out", help="Where to write the inventory.")] = None,
     as_json: Json = False,
