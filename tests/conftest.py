@@ -22,18 +22,19 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-LONG = {"lab": 0, "interrupt": 1}
-"""Folders whose tests share hosts, or mostly wait for them: each is a lane of a run side by side, and begins first."""
+LONG = {"lab": "lab", "interrupt": "interrupt", "trixie": "interrupt"}
+"""Folders whose tests share hosts, or mostly wait for them, and their lane of a run side by side. They begin first, in
+this order."""
 
 
 @pytest.hookimpl(tryfirst=True)  # before the groups are read
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """`-n 2 --dist loadgroup` then takes about as long as the longer lane."""
     for item in items:
-        folder = item.path.parent.name
-        if folder in LONG:
-            item.add_marker(pytest.mark.xdist_group(folder))
-    items.sort(key=lambda item: LONG.get(item.path.parent.name, len(LONG)))
+        if lane := LONG.get(item.path.parent.name):
+            item.add_marker(pytest.mark.xdist_group(lane))
+    begins = {folder: place for place, folder in enumerate(LONG)}
+    items.sort(key=lambda item: begins.get(item.path.parent.name, len(LONG)))
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
