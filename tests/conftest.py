@@ -25,7 +25,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 LANES = ("fleet", "hosts")
 """What a run side by side does one after the other: tests on the shared fleet, and those that make hosts of their own.
 All others are dealt out one by one."""
-FOLDERS_OF_HOSTS = {"lab", "interrupt"}
+FOLDERS_OF_HOSTS = {"lab", "interrupt", "trixie"}
 
 
 def lane_of(item: pytest.Item) -> str:

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Build Plaza's release: one tarball that installs on a Debian 12 host that never reaches a package index.
+"""Build Plaza's release: one tarball that installs on a Debian 12 or 13 host that never reaches a package index.
 
     build_release.py --out FOLDER --wheels CACHE [--old-home]
 
@@ -32,8 +32,8 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 APP = HERE / "app"
 SOURCES = ("pyproject.toml", "build-constraints.txt", "src")
-# Debian 12 has Python 3.11 and glibc 2.36.
-PYTHON = "3.11"
+# Debian 12 has Python 3.11 and glibc 2.36, Debian 13 has Python 3.13 and glibc 2.41.
+PYTHONS = ("3.11", "3.13")
 PLATFORMS = ("manylinux2014_x86_64", "manylinux_2_17_x86_64", "manylinux_2_28_x86_64")
 PIP_SECONDS = 600
 # Wheels are compressed already; the earliest time that a zip file can hold.
@@ -56,7 +56,7 @@ def main() -> int:
         print(build(wanted.out.resolve(), wanted.wheels.resolve()))
         if wanted.old_home:
             pins = read_pins(HERE / "old_home" / "constraints.txt")
-            for wheel in fetch(pins, wanted.wheels.resolve() / "old-home", release_target()):
+            for wheel in fetch(pins, wanted.wheels.resolve() / "old-home", release_target(PYTHONS[0])):
                 print(shutil.copy(wheel, wanted.out.resolve()))
     except BuildFailed as error:
         print(f"build_release: {error}", file=sys.stderr)
@@ -69,7 +69,7 @@ def build(out: Path, cache: Path) -> Path:
     project = tomllib.loads((APP / "pyproject.toml").read_text())["project"]
     name, version = project["name"], project["version"]
     pins = read_pins(APP / "constraints.txt")
-    wheels = [*fetch(pins, cache / "runtime", release_target()), own_wheel(name, version, cache)]
+    wheels = [*runtime_wheels(pins, cache / "runtime"), own_wheel(name, version, cache)]
     requirements = "".join(f"{pinned}=={number}\n" for pinned, number in [*pins.items(), (name, version)])
     release = {"name": name, "version": version, "python": project["requires-python"]}
     members = {
@@ -96,9 +96,20 @@ def read_pins(path: Path) -> dict[str, str]:
     return dict(sorted(pins.items()))
 
 
-def release_target() -> list[str]:
+def runtime_wheels(pins: dict[str, str], folder: Path) -> list[Path]:
+    """Return wheels for the first Python, and for the others what is made for one Python alone; raise BuildFailed."""
+    first, *others = PYTHONS
+    wheels = fetch(pins, folder, release_target(first))
+    tag = f"-cp{first.replace('.', '')}-cp"
+    bound = {name: pins[name] for name, wheel in zip(pins, wheels, strict=True) if tag in wheel.name}
+    for python in others:
+        wheels += fetch(bound, folder / python, release_target(python))
+    return wheels
+
+
+def release_target(python: str) -> list[str]:
     """The options that make pip choose wheels for the hosts, not for this machine."""
-    options = ["--python-version", PYTHON, "--implementation", "cp"]
+    options = ["--python-version", python, "--implementation", "cp"]
     for platform in PLATFORMS:
         options += ["--platform", platform]
     return options

@@ -11,6 +11,7 @@ from migrate.check import Severity
 from migrate.cli.output import Json, Output, Quiet, Verbose
 from migrate.errors import ExitCode, UsageProblem
 from migrate.lab.lab import HostSpec, Lab, LabHost
+from migrate.lab.releases import DEFAULT_RELEASE, Release
 from migrate.lab.requirements import doctor
 from migrate.manifest import read_stack
 from migrate.report.layout import say
@@ -50,6 +51,9 @@ def up(
     stack: Annotated[Path, typer.Argument(help="Manifest whose groups the hosts get.")] = Path("stack.yaml"),
     hosts: Annotated[int | None, typer.Option("--hosts", help="Number of hosts.")] = None,
     name: Name = DEFAULT_NAME,
+    release: Annotated[
+        Release | None, typer.Option("--release", help="Debian's release of the hosts; 12 unless told.")
+    ] = None,
     inventory: Annotated[Path | None, typer.Option("--inventory-out", help="Where to write the inventory.")] = None,
     as_json: Json = False,
     verbose: Verbose = False,
@@ -57,7 +61,7 @@ def up(
 ) -> None:
     """Boots disposable hosts for a stack's groups; what runs already is kept."""
     output = Output(as_json, verbose, quiet)
-    laboratory = Lab(name, progress=output.say)
+    laboratory = Lab(name, release=release, progress=output.say)
     made = laboratory.up([HostSpec(h, groups) for h, groups in host_groups(read_stack(stack), hosts).items()])
     if inventory:
         laboratory.write_inventory(inventory)
@@ -105,10 +109,15 @@ def down(name: Name = DEFAULT_NAME, verbose: Verbose = False, quiet: Quiet = Fal
 
 
 @app.command("doctor")
-def show_doctor(as_json: Json = False, verbose: Verbose = False, quiet: Quiet = False) -> None:
+def show_doctor(
+    release: Annotated[Release, typer.Option("--release", help="Debian's release of the hosts.")] = DEFAULT_RELEASE,
+    as_json: Json = False,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
+) -> None:
     """What this machine lacks for disposable hosts."""
     output = Output(as_json, verbose, quiet)
-    results = doctor(Lab(DEFAULT_NAME).root)
+    results = doctor(Lab(DEFAULT_NAME).root, release)
     lacking = [result for result in results if not result]
     if output.as_json:
         output.document({"checks": [result.as_document() for result in results]})

@@ -21,6 +21,7 @@ from migrate.inventory import Inventory, on_hosts_of, read_inventory
 from migrate.journal import Journal, exclusive
 from migrate.lab.drill import OLD_GROUP, OLD_HOST, OldHomeRecipe
 from migrate.lab.lab import HostSpec, Lab
+from migrate.lab.releases import Release
 from migrate.manifest import read_stack, require_old_home
 from migrate.planner import make_plan
 from migrate.runner import Observer
@@ -38,6 +39,7 @@ class RehearsalOptions:
     hosts: int | None = None
     keep: bool = False
     state: Path | None = None
+    release: Release | None = None
 
 
 def rehearse(
@@ -46,12 +48,15 @@ def rehearse(
     hosts: Annotated[int | None, typer.Option("--hosts", help="Number of disposable hosts.")] = None,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the hosts up, and say how to reach them.")] = False,
     state: State = None,
+    release: Annotated[
+        Release | None, typer.Option("--release", help="Debian's release of the new home's hosts; 12 unless told.")
+    ] = None,
     as_json: Json = False,
     verbose: Verbose = False,
     quiet: Quiet = False,
 ) -> None:
     """Rehearses the whole way on disposable hosts; measures RTO and RPO; writes a drill report."""
-    carry_out(RehearsalOptions(stack, inventory, hosts, keep, state), Output(as_json, verbose, quiet))
+    carry_out(RehearsalOptions(stack, inventory, hosts, keep, state, release), Output(as_json, verbose, quiet))
 
 
 def carry_out(options: RehearsalOptions, output: Output, observers: Sequence[Observer] = ()) -> None:
@@ -93,7 +98,7 @@ def _shape(stack: Stack, options: RehearsalOptions) -> dict[str, tuple[str, ...]
 def _undertaking(
     options: RehearsalOptions, stack: Stack, shape: dict[str, tuple[str, ...]], state: StateFolder, lab: Lab
 ) -> Undertaking:
-    specs = [HostSpec(name, groups) for name, groups in shape.items()]
+    specs = [HostSpec(name, groups, release=options.release) for name, groups in shape.items()]
     old = [HostSpec(OLD_HOST, (OLD_GROUP,))] if stack.rehearsal and stack.rehearsal.old_home else []
     addresses = lab.plan([*specs, *old])
     inventory = read_inventory(lab.write_inventory(state.data / "hosts.yml", hosts=list(shape)))

@@ -9,12 +9,12 @@ from typing import Any
 from migrate.lab.command import call
 from migrate.lab.files import place_file
 from migrate.lab.mirror import (
-    RELEASE,
     Mirror,
     credentials,
     debian_mirror,
     write_build_files,
 )
+from migrate.lab.releases import Release
 
 RECIPE_VERSION = 2
 BUILD_SECONDS = 1500.0
@@ -56,14 +56,6 @@ MaxStartups 100
 MaxSessions 100
 UseDNS no
 """
-RECIPE = {
-    "version": RECIPE_VERSION,
-    "release": RELEASE,
-    "packages": BASE_PACKAGES,
-    "masked": MASKED_UNITS,
-    "enabled": ENABLED_UNITS,
-    "settings": [DPKG_SETTINGS, APT_SETTINGS, SSHD_SETTINGS],
-}
 OWN_CERTIFICATES = Path("/usr/local/share/ca-certificates")
 TRUSTED_KEYRINGS = Path("/etc/apt/trusted.gpg.d")
 # Dies with its parent and takes every process and mount of the build along, so that kill -9 leaves only a folder.
@@ -74,18 +66,30 @@ IN_A_SANDBOX = (
 
 @dataclass(frozen=True)
 class Recipe:
-    """What varies between base images: the packages that wait in apt's cache."""
+    """What varies between base images: the release, and the packages that wait in apt's cache."""
 
+    release: Release
     cached_packages: Sequence[str]
     progress: Callable[[str], None]
+
+    def ingredients(self) -> dict[str, Any]:
+        """Everything that is typed here and goes into an image."""
+        return {
+            "version": RECIPE_VERSION,
+            "release": self.release.codename,
+            "packages": BASE_PACKAGES,
+            "masked": MASKED_UNITS,
+            "enabled": ENABLED_UNITS,
+            "settings": [DPKG_SETTINGS, APT_SETTINGS, SSHD_SETTINGS],
+        }
 
 
 def build_tree(root: Path, workspace: Path, recipe: Recipe) -> dict[str, Any]:
     """Fills `root`; returns facts for the image's record. Raises GateHeld (no mirror configured), Unreachable or
     CommandFailed (retriable). Takes about a minute, and about 600 MB."""
     architecture = call(["dpkg", "--print-architecture"]).strip()
-    recipe.progress(f"asking the configured package mirrors for Debian {RELEASE}")
-    mirror = debian_mirror(architecture)
+    recipe.progress(f"asking the configured package mirrors for Debian {recipe.release.codename}")
+    mirror = debian_mirror(architecture, release=recipe.release)
     suites = [source.suites[0] for source in mirror.sources]
     recipe.progress(f"building the base image ({', '.join(suites)}), once for all hosts: about a minute")
     _debootstrap(root, workspace, mirror, architecture, recipe)
@@ -109,7 +113,7 @@ def _debootstrap(root: Path, workspace: Path, mirror: Mirror, architecture: str,
         *IN_A_SANDBOX, "mmdebstrap", "--mode=root", "--variant=apt", "--format=directory", "--quiet",
         f"--architectures={architecture}", f"--include={','.join(BASE_PACKAGES)}",
         f"--dpkgopt={dpkg_settings}", f"--aptopt={settings}", f"--aptopt={apt_settings}",
-        "--skip=cleanup/apt/lists,cleanup/apt/cache", *hooks, RELEASE, str(root), str(sources),
+        "--skip=cleanup/apt/lists,cleanup/apt/cache", *hooks, recipe.release.codename, str(root), str(sources),
     ]  # fmt: skip
     call(
         command,

@@ -10,11 +10,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from migrate.errors import GateHeld, Missing, UsageProblem
-from migrate.lab.build import RECIPE, Recipe, build_tree
+from migrate.lab.build import Recipe, build_tree
 from migrate.lab.command import call
 from migrate.lab.files import mounted_below, read_record, remove_tree, write_record
 from migrate.lab.lock import held
 from migrate.lab.mirror import configured_mirror
+from migrate.lab.releases import DEFAULT_RELEASE, Release
 
 BUILD_WAIT_SECONDS = 1200.0
 BASE_IMAGE = "base"
@@ -32,11 +33,19 @@ class FrozenImage:
 
 
 class Images:
-    """The images under a lab root; shared by all labs there."""
+    """The images of one release under a lab root; shared by all labs there. Those of another release than the default
+    one are in a folder of their own, so that neither outdates the other."""
 
-    def __init__(self, root: Path, cached_packages: Sequence[str], progress: Callable[[str], None]) -> None:
-        self.folder = root / "images"
-        self.cached_packages = tuple(sorted(set(cached_packages)))
+    def __init__(
+        self,
+        root: Path,
+        cached_packages: Sequence[str],
+        progress: Callable[[str], None],
+        release: Release = DEFAULT_RELEASE,
+    ) -> None:
+        self.release = release
+        self.folder = root / "images" / ("" if release is DEFAULT_RELEASE else release.codename)
+        self.recipe = Recipe(release, tuple(sorted(set(cached_packages))), progress)
         self.progress = progress
         self._base: Path | None = None
 
@@ -45,9 +54,9 @@ class Images:
         """Folder of the base image for the recipe and the apt configuration of now, whether it is there or not."""
         if self._base is None:
             architecture = call(["dpkg", "--print-architecture"]).strip()
-            mirror = configured_mirror(architecture)
-            recipe = [RECIPE, architecture, list(self.cached_packages), mirror.sources_text(),
-                      mirror.settings_text(for_hosts=True)]  # fmt: skip
+            mirror = configured_mirror(architecture, release=self.release)
+            recipe = [self.recipe.ingredients(), architecture, list(self.recipe.cached_packages),
+                      mirror.sources_text(), mirror.settings_text(for_hosts=True)]  # fmt: skip
             canonical = json.dumps(recipe, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
             self._base = self.folder / f"{BASE_IMAGE}-{hashlib.sha256(canonical.encode()).hexdigest()[:12]}"
         return self._base
@@ -127,8 +136,7 @@ class Images:
 
     def _build_base(self) -> None:
         building = self._new_building_folder()
-        recipe = Recipe(self.cached_packages, self.progress)
-        facts = build_tree(building / "root", building, recipe)
+        facts = build_tree(building / "root", building, self.recipe)
         write_record(building / "image.json", {"made_at": datetime.now(UTC).isoformat(timespec="seconds"), **facts})
         call(["sync", "-f", str(building)], timeout=SYNC_SECONDS)
         building.rename(self.base)

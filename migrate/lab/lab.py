@@ -23,6 +23,7 @@ from migrate.lab.launcher import Launcher, launcher_of_this_machine
 from migrate.lab.limits import raise_limits
 from migrate.lab.lock import held
 from migrate.lab.network import Forwarding, Network, choose_address, choose_subnet, routed_networks
+from migrate.lab.releases import DEFAULT_RELEASE, Release
 from migrate.lab.requirements import require
 
 DEFAULT_ROOT = Path("/var/lib/cloudexit/lab")
@@ -43,11 +44,13 @@ class HostState(StrEnum):
 
 @dataclass(frozen=True)
 class HostSpec:
-    """A host that is wanted: its groups in the inventory, and the image it starts from (None: the base image)."""
+    """A host that is wanted: its groups in the inventory, the image it starts from (None: the base image), and its
+    release of Debian (None: what the lab is for, or else what the host has)."""
 
     name: str
     groups: tuple[str, ...] = ()
     image: str | None = None
+    release: Release | None = None
 
 
 @dataclass(frozen=True)
@@ -65,13 +68,14 @@ class LabHost:
 
 class Lab:
     """One lab by name. Needs root; every method that changes something takes the lab's lock, and raises LockHeld
-    when another command has it."""
+    when another command has it. `release`: of hosts that do not name another one."""
 
     def __init__(
         self,
         name: str = "demo",
         root: Path | None = None,
         *,
+        release: Release | None = None,
         cached_packages: Sequence[str] = STACK_PACKAGES,
         progress: Callable[[str], None] = lambda message: None,
     ) -> None:
@@ -86,7 +90,9 @@ class Lab:
         self.private_key = self.folder / "ssh" / "id_ed25519"
         self.network = Network(name, self.folder)
         self.forwarding = Forwarding(self.root)
-        self.images = Images(self.root, cached_packages, progress)
+        self.wanted_release = release
+        self.cached_packages = cached_packages
+        self._images: dict[Release, Images] = {}
         self.progress = progress
 
     @property
@@ -98,6 +104,11 @@ class Lab:
         return launcher_of_this_machine()
 
     @property
+    def images(self) -> Images:
+        """Those of the lab's release."""
+        return self._images_of(self.wanted_release or DEFAULT_RELEASE)
+
+    @property
     def subnet(self) -> IPv4Network | None:
         """The lab's network, once something has been planned in it."""
         record = read_record(self.folder / "lab.json")
@@ -106,8 +117,7 @@ class Lab:
     def prepare(self) -> Path:
         """Makes sure that the base image is there (a minute on a machine with nothing); returns its folder.
         Raises GateHeld with what this machine lacks."""
-        require(self.root)
-        return self.images.ensure_base()
+        return self._prepare(self.images)
 
     def plan(self, specs: Sequence[HostSpec]) -> dict[str, str]:
         """Name -> IPv4 address of each host, now and later; keys and known_hosts are made, nothing is started."""
@@ -117,8 +127,9 @@ class Lab:
     def up(self, specs: Sequence[HostSpec]) -> list[LabHost]:
         """Makes these hosts, side by side, and waits until each answers on SSH. Running ones are kept (a cut-off one
         is let in again), stopped ones boot from their own disk, half-made ones are made anew. Raises Unreachable
-        naming every host that did not come up (retriable)."""
-        self.prepare()
+        naming every host that did not come up (retriable), UsageProblem where one is of another release or image."""
+        for release in sorted({self._release_of(spec) for spec in specs}):
+            self._prepare(self._images_of(release))
         raise_limits()
         with self._locked("up"):
             self._plan(specs)
@@ -167,12 +178,13 @@ class Lab:
             host, _ = self._host(name)
             if host.phase not in (Phase.READY, Phase.BOOTING):
                 raise Missing(f"host {name!r} is not made", where=str(host.folder), hint="cloudexit lab up")
-            if self.has_image(image):
+            images = self._images_of(self._release_there(name) or DEFAULT_RELEASE)
+            if images.frozen(image) is not None:
                 raise GateHeld(f"there is an image {image!r} already", hint="remove it first, or choose another name")
             host.halt()
-            self.images.adopt(image, host.take_disk(), host.layers, name)
+            images.adopt(image, host.take_disk(), host.layers, name)
             host.remove()
-        frozen = self.images.frozen(image)
+        frozen = images.frozen(image)
         assert frozen is not None
         return frozen
 
@@ -248,12 +260,13 @@ class Lab:
             host.boot_again(around)
         else:
             self.progress(f"{spec.name}: is made at {host.address}")
-            host.make(spec.image, self.images.layers(spec.image), around)
+            host.make(spec.image, self._images_of(self._release_of(spec)).layers(spec.image), around)
 
     def _plan(self, specs: Sequence[HostSpec]) -> dict[str, IPv4Address]:
         for spec in specs:
             if not HOST_NAME.match(spec.name):
                 raise UsageProblem(f"not a name for a host: {spec.name!r}", expected="a-z, 0-9 and -, from a letter on")
+            self._hold_release(spec)
         record = read_record(self.folder / "lab.json") or {"subnet": str(self._free_subnet()), "hosts": {}}
         subnet = IPv4Network(record["subnet"])
         planned: dict[str, dict[str, object]] = record["hosts"]
@@ -261,12 +274,40 @@ class Lab:
             taken = [IPv4Address(str(entry["address"])) for name, entry in planned.items() if name != spec.name]
             known = planned.get(spec.name, {})
             address = known.get("address") or str(choose_address(spec.name, subnet, taken))
-            planned[spec.name] = {"address": address, "groups": list(spec.groups)}
+            release = self._release_of(spec)
+            planned[spec.name] = {"address": address, "groups": list(spec.groups), "release": release}
         write_record(self.folder / "lab.json", record)
         self._key()
         write_whole(self.known_hosts, "".join(host.known_hosts_line() for host, _ in self._hosts()))
         addresses = self._addresses()
         return {spec.name: addresses[spec.name] for spec in specs}
+
+    def _images_of(self, release: Release) -> Images:
+        if release not in self._images:
+            self._images[release] = Images(self.root, self.cached_packages, self.progress, release)
+        return self._images[release]
+
+    def _prepare(self, images: Images) -> Path:
+        require(self.root, images.release)
+        return images.ensure_base()
+
+    def _release_there(self, name: str) -> Release | None:
+        """What the host of that name has, or was planned with."""
+        planned = (read_record(self.folder / "lab.json") or {"hosts": {}})["hosts"].get(name)
+        return Release(planned.get("release", DEFAULT_RELEASE)) if planned else None
+
+    def _release_of(self, spec: HostSpec) -> Release:
+        return spec.release or self.wanted_release or self._release_there(spec.name) or DEFAULT_RELEASE
+
+    def _hold_release(self, spec: HostSpec) -> None:
+        """Raises UsageProblem where the host is there, and of another release than is wanted."""
+        made = {host.name for host, _ in self._hosts() if host.phase in (Phase.READY, Phase.BOOTING)}
+        there, wanted = self._release_there(spec.name), self._release_of(spec)
+        if spec.name in made and there is not wanted:
+            raise UsageProblem(
+                f"host {spec.name!r} is of Debian {there}, and Debian {wanted} is wanted",
+                hint=f"cloudexit lab down --name {self.name}, then up; or another name",
+            )
 
     def _free_subnet(self) -> IPv4Network:
         others = [read_record(path) for path in (self.root / "labs").glob("*/lab.json")]

@@ -12,9 +12,8 @@ from migrate.errors import GateHeld, Unreachable
 from migrate.lab.aptsources import AptSource, read_sources
 from migrate.lab.command import CommandFailed, call
 from migrate.lab.files import write_whole
+from migrate.lab.releases import DEFAULT_RELEASE, Release
 
-RELEASE = "bookworm"
-WANTED_CODENAMES = (RELEASE, f"{RELEASE}-updates", f"{RELEASE}-security")
 # A mirror of Debian holds every release, so that a machine of another release finds the hosts' one beside its own.
 SUITE_OF_DEBIAN = re.compile(
     r"^(bullseye|bookworm|trixie|forky|duke|sid|stable|oldstable|oldoldstable|testing|unstable)"
@@ -75,13 +74,16 @@ class Mirror:
         return sorted({path for path in named if path.is_file()})
 
 
-def candidates(architecture: str, apt_folder: Path = APT_FOLDER) -> list[AptSource]:
+def candidates(
+    architecture: str, apt_folder: Path = APT_FOLDER, *, release: Release = DEFAULT_RELEASE
+) -> list[AptSource]:
     """Where the hosts' release may be found, as configured: one URI and one suite each, no duplicates; no network."""
     found: list[AptSource] = []
     for source in read_sources(apt_folder):
         if "main" not in source.components or not source.serves(architecture):
             continue
-        suites = [_suite_for_hosts(match["part"]) for match in map(SUITE_OF_DEBIAN.match, source.suites) if match]
+        matches = [match for match in map(SUITE_OF_DEBIAN.match, source.suites) if match]
+        suites = [release.codename + (match["part"] or "").replace("/updates", "-security") for match in matches]
         for uri in source.uris:
             found += [
                 replace(source, uris=(resolved,), suites=(suite,), components=("main",))
@@ -91,41 +93,49 @@ def candidates(architecture: str, apt_folder: Path = APT_FOLDER) -> list[AptSour
     return list({(source.uris, source.suites): source for source in reversed(found)}.values())[::-1]
 
 
-def configured_mirror(architecture: str, apt_folder: Path = APT_FOLDER) -> Mirror:
+def configured_mirror(
+    architecture: str, apt_folder: Path = APT_FOLDER, *, release: Release = DEFAULT_RELEASE
+) -> Mirror:
     """What the machine's configuration names, unasked: enough to tell whether an image was made from the same."""
-    return Mirror(tuple(candidates(architecture, apt_folder)), tuple(apt_settings()))
+    return Mirror(tuple(candidates(architecture, apt_folder, release=release)), tuple(apt_settings()))
 
 
-def debian_mirror(architecture: str, apt_folder: Path = APT_FOLDER, *, probe: Probe | None = None) -> Mirror:
+def debian_mirror(
+    architecture: str,
+    apt_folder: Path = APT_FOLDER,
+    *,
+    release: Release = DEFAULT_RELEASE,
+    probe: Probe | None = None,
+) -> Mirror:
     """The sources that answer and say that they are Debian's; raises GateHeld when none is configured, and
     Unreachable (retriable) when none of those configured answers."""
-    asked = candidates(architecture, apt_folder)
+    asked = candidates(architecture, apt_folder, release=release)
     if not asked:
         raise GateHeld(
-            f"apt of this machine knows no source of Debian {RELEASE}",
+            f"apt of this machine knows no source of Debian {release.codename}",
             where=str(apt_folder),
-            expected=f"an enabled http(s) source with suite {RELEASE} and component main, for {architecture}",
+            expected=f"an enabled http(s) source with suite {release.codename} and component main, for {architecture}",
             hint=f"add one to {apt_folder}/sources.list.d; the hosts of the lab get their packages from it",
         )
-    release_of = probe or release_file
+    release_file_of = probe or release_file
     kept: dict[str, AptSource] = {}
     for source in asked:
-        codename = codename_of_debian(release_of(source.uris[0], source.suites[0]) or "")
-        if codename in WANTED_CODENAMES:
+        codename = codename_of_debian(release_file_of(source.uris[0], source.suites[0]) or "")
+        if codename in release.suites:
             kept.setdefault(codename, source)
-    if RELEASE not in kept:
+    if release.codename not in kept:
         raise Unreachable(
-            f"no configured package mirror answers as Debian {RELEASE}",
+            f"no configured package mirror answers as Debian {release.codename}",
             where=", ".join(sorted({source.uris[0] for source in asked})),
-            expected=f"a release file with Origin Debian and Codename {RELEASE}",
+            expected=f"a release file with Origin Debian and Codename {release.codename}",
             hint="see whether `apt-get update` works on this machine",
         )
-    return Mirror(tuple(kept[name] for name in WANTED_CODENAMES if name in kept), tuple(apt_settings()))
+    return Mirror(tuple(kept[name] for name in release.suites if name in kept), tuple(apt_settings()))
 
 
-def codename_of_debian(release: str) -> str:
+def codename_of_debian(stated: str) -> str:
     """Codename that a release file states, or nothing when its origin is not Debian."""
-    fields = dict(re.findall(r"^(Origin|Codename|Label): *(.*?) *$", release, re.M))
+    fields = dict(re.findall(r"^(Origin|Codename|Label): *(.*?) *$", stated, re.M))
     return str(fields.get("Codename", "")) if fields.get("Origin") == "Debian" else ""
 
 
@@ -170,10 +180,6 @@ def write_build_files(mirror: Mirror, folder: Path) -> tuple[Path, Path]:
     write_whole(sources, mirror.sources_text())
     write_whole(settings, mirror.settings_text(for_hosts=False))
     return sources, settings
-
-
-def _suite_for_hosts(part: str | None) -> str:
-    return RELEASE + (part or "").replace("/updates", "-security")
 
 
 def _resolved(uri: str) -> list[str]:

@@ -11,8 +11,9 @@ from migrate.check import CheckResult, ChecksHeld, Severity, Verdict
 from migrate.errors import CloudexitError
 from migrate.lab.command import SYSTEM_FOLDERS, CommandFailed, call
 from migrate.lab.launcher import launcher_of_this_machine
-from migrate.lab.mirror import APT_FOLDER, RELEASE, candidates
+from migrate.lab.mirror import APT_FOLDER, candidates
 from migrate.lab.network import reachable_resolvers
+from migrate.lab.releases import DEFAULT_RELEASE, Release
 
 DEBIAN_PACKAGES: tuple[str, ...] = tuple(
     line.strip()
@@ -38,20 +39,20 @@ table ip cloudexit_probe {
 """
 
 
-def doctor(root: Path) -> list[CheckResult]:
-    """Everything that the lab asks of this machine, each with its verdict and, where it is lacking, what to do.
-    Reads, and tries an overlay in a mount namespace of its own; changes nothing."""
+def doctor(root: Path, release: Release = DEFAULT_RELEASE) -> list[CheckResult]:
+    """Everything that a lab of this release asks of this machine, each with its verdict and, where it is lacking,
+    what to do. Reads, and tries an overlay in a mount namespace of its own; changes nothing."""
     results = [_root(), *(_program(package) for package in DEBIAN_PACKAGES)]
     ready = all(results)
     for name, look in (("overlay", lambda: _overlay(root)), ("packet filter", _packet_filter)):
         results.append(_looked(name, look) if ready else _not_looked(name))
-    results += [_looked("control groups", _control_groups), _free_disk(root), _mirror(), _resolvers()]
+    results += [_looked("control groups", _control_groups), _free_disk(root), _mirror(release), _resolvers()]
     return results
 
 
-def require(root: Path) -> None:
+def require(root: Path, release: Release = DEFAULT_RELEASE) -> None:
     """Raises ChecksHeld (a GateHeld) with everything that this machine lacks to hold the lab."""
-    results = doctor(root)
+    results = doctor(root, release)
     if any(result.holds for result in results):
         raise ChecksHeld("this machine cannot hold the lab yet", results)
 
@@ -99,14 +100,15 @@ def _free_disk(root: Path) -> CheckResult:
     return CheckResult("disk", Verdict.FAIL, detail, f"free {needed}, or set CLOUDEXIT_LAB_ROOT to a larger disk")
 
 
-def _mirror() -> CheckResult:
+def _mirror(release: Release) -> CheckResult:
     if not shutil.which("dpkg"):
         return CheckResult("package mirror", Verdict.FAIL, "no dpkg", "the lab needs Debian or one of its children")
-    suites = sorted({source.suites[0] for source in candidates(call(["dpkg", "--print-architecture"]).strip())})
+    architecture = call(["dpkg", "--print-architecture"]).strip()
+    suites = sorted({source.suites[0] for source in candidates(architecture, release=release)})
     if suites:
         return CheckResult("package mirror", Verdict.PASS, f"apt knows {', '.join(suites)}")
-    hint = f"add a source with suite {RELEASE} and component main to {APT_FOLDER}/sources.list.d"
-    return CheckResult("package mirror", Verdict.FAIL, f"apt knows no source of Debian {RELEASE}", hint)
+    hint = f"add a source with suite {release.codename} and component main to {APT_FOLDER}/sources.list.d"
+    return CheckResult("package mirror", Verdict.FAIL, f"apt knows no source of Debian {release.codename}", hint)
 
 
 def _resolvers() -> CheckResult:

@@ -25,7 +25,7 @@ from migrate.target.repository import (
 
 BACKUP_SECONDS = 24 * 3600.0
 VERIFIED = ["systemctl", "show", "pgbackrest-verify.service", "--property=Result", "--value"]
-HINT = "journalctl -u pgbackrest-backup@full.service; on the database host: journalctl -u postgresql@15-main"
+HINT = "journalctl -u pgbackrest-backup@full.service; on the database host: journalctl -u 'postgresql@*'"
 
 
 @dataclass(frozen=True)

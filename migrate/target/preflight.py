@@ -17,6 +17,7 @@ from migrate.stack import Service, Stack
 from migrate.target.hardware import judge_hardware
 from migrate.target.hostfacts import HostFacts, Listener, observe
 from migrate.target.hostview import HostView, services_of
+from migrate.target.onerelease import OPERATING_SYSTEM, RELEASE, held_to_one_release
 from migrate.target.plainwire import judge_wire
 from migrate.target.sidebyside import answers_and_faults
 from migrate.target.variables import packages_of
@@ -80,7 +81,7 @@ class Preflight:
             if name in faults:
                 fault = faults[name]
                 results.append(CheckResult("reachable", Verdict.FAIL, fault.what, fault.hint, name))
-        return results, faults
+        return list(held_to_one_release(self._stack, self._inventory, results)), faults
 
     def _look_at(self, host: Host) -> list[CheckResult]:
         began = time.monotonic()
@@ -110,7 +111,8 @@ class Preflight:
 def judge(stack: Stack, host: Host, facts: HostFacts) -> Iterator[CheckResult]:
     """The checks that follow from a host's facts. Pure."""
     debian = facts.os_id == "debian" and facts.os_version in DEBIAN_VERSIONS
-    yield _check(host, "operating-system", debian, facts.os_name or "unknown", "install Debian 12 or 13 on it")
+    found = _check(host, OPERATING_SYSTEM, debian, facts.os_name or "unknown", "install Debian 12 or 13 on it")
+    yield replace(found, facts={RELEASE: facts.os_version})
     yield _check(
         host, "root", facts.is_root, f"{host.user}{'' if host.user == 'root' else ' by sudo'}",
         f"sign in as root, or give {host.user} sudo without a password",

@@ -7,8 +7,8 @@ from migrate.inventory import Host
 from migrate.servicechecks import CHECK_KINDS
 from migrate.target.watching import Watched
 
-MAIL_UNIT = "postfix@-.service"
-"""What runs; `postfix.service` itself is over as soon as it has started."""
+MAIL_UNITS = r"postfix(@-)?\.service"
+"""On Debian 12 the one with @ runs, and the other is over as soon as it has started; later ones have only the other."""
 
 
 def expression(one: Watched, host: Host) -> str:
@@ -39,7 +39,8 @@ def _unit(one: Watched, host: Host) -> str:
 
 
 def _mail(one: Watched, host: Host) -> str:
-    return _unit_state(MAIL_UNIT, host)
+    labels = f"{_labels(host=host.name, state='active')},name=~{json.dumps(MAIL_UNITS)}"
+    return f"min(node_systemd_unit_state{{{labels}}})"
 
 
 def _redis(one: Watched, host: Host) -> str:

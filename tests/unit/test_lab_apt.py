@@ -8,6 +8,7 @@ import pytest
 from migrate.errors import GateHeld, Unreachable
 from migrate.lab.aptsources import AptSource, parse_deb822, parse_one_line, read_sources
 from migrate.lab.mirror import AptSetting, Mirror, candidates, codename_of_debian, debian_mirror
+from migrate.lab.releases import Release
 
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 DEB822 = f"""\
@@ -114,16 +115,20 @@ def test_third_party_and_foreign_architectures_are_no_candidates(apt: Path) -> N
     ]
 
 
-def test_another_release_of_debian_leads_to_the_hosts_release(apt: Path) -> None:
+@pytest.mark.parametrize("release", Release)
+def test_another_release_of_debian_leads_to_the_hosts_release(apt: Path, release: Release) -> None:
     (apt / "sources.list").write_text(
         "deb http://mirror.example/debian trixie main\n"
         "deb http://mirror.example/security trixie-security main\n"
         "deb http://mirror.example/old bullseye/updates main\n"
         "deb http://mirror.example/debian stable main\n"
     )
-    assert sorted(s.suites[0] for s in candidates("amd64", apt)) == [
-        "bookworm", "bookworm-security", "bookworm-security",
-    ]  # fmt: skip
+    name = release.codename
+    assert sorted((s.uris[0], s.suites[0]) for s in candidates("amd64", apt, release=release)) == [
+        ("http://mirror.example/debian", name),
+        ("http://mirror.example/old", f"{name}-security"),
+        ("http://mirror.example/security", f"{name}-security"),
+    ]
 
 
 def test_mirror_lists_in_files_are_followed(apt: Path, tmp_path: Path) -> None:
@@ -163,6 +168,29 @@ def test_the_first_source_that_answers_is_taken_and_missing_security_is_no_fault
     answers = {"http://mirror.example/debian": release("bookworm"), "http://vendor.example/debian": release("x", "V")}
     mirror = debian_mirror("amd64", apt, probe=lambda uri, suite: answers.get(uri))
     assert [(s.uris, s.suites) for s in mirror.sources] == [(("http://mirror.example/debian",), ("bookworm",))]
+
+
+def test_a_mirror_is_asked_for_the_release_that_is_wanted(apt: Path, no_settings: None) -> None:
+    (apt / "sources.list.d" / "debian.sources").write_text(DEB822)
+    asked: list[tuple[str, str]] = []
+
+    def probe(uri: str, suite: str) -> str:
+        asked.append((uri, suite))
+        return release("bookworm" if "second" in uri else suite)
+
+    mirror = debian_mirror("amd64", apt, release=Release.TRIXIE, probe=probe)
+    assert {suite for _, suite in asked} == {"trixie", "trixie-updates", "trixie-security"}
+    assert [(s.uris, s.suites, s.signed_by) for s in mirror.sources] == [
+        (("http://mirror.example/debian",), ("trixie",), KEYRING),
+        (("http://mirror.example/debian",), ("trixie-updates",), KEYRING),
+        (("http://mirror.example/security",), ("trixie-security",), KEYRING),
+    ]
+
+
+def test_a_mirror_without_the_wanted_release_is_said_with_its_name(apt: Path, no_settings: None) -> None:
+    (apt / "sources.list").write_text("deb http://mirror.example/debian bookworm main\n")
+    with pytest.raises(Unreachable, match="answers as Debian trixie"):
+        debian_mirror("amd64", apt, release=Release.TRIXIE, probe=lambda uri, suite: release("bookworm"))
 
 
 def test_no_source_and_no_answer_are_two_faults(apt: Path, no_settings: None) -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from migrate.errors import GateHeld, LockHeld, UsageProblem
 from migrate.inventory import read_inventory
-from migrate.lab import DEBIAN_PACKAGES, HostSpec, Lab
+from migrate.lab import DEBIAN_PACKAGES, HostSpec, Lab, Release
 from migrate.lab.command import CommandFailed, call, system_environment
 from migrate.lab.files import place_file, read_record, remove_tree, write_record
 from migrate.lab.inventory import inventory_text
@@ -96,6 +96,66 @@ def test_names_that_could_lead_elsewhere_are_refused(name: str, tmp_path: Path) 
 def test_host_names_are_held_to_the_same(tmp_path: Path) -> None:
     with pytest.raises(UsageProblem, match="not a name for a host"):
         Lab("demo", tmp_path).plan([HostSpec("../../etc")])
+
+
+def made(lab: Lab, name: str, **planned: str) -> None:
+    """What is on the disk once a host has been made."""
+    record = read_record(lab.folder / "lab.json") or {"subnet": "10.200.7.0/24", "hosts": {}}
+    record["hosts"][name] = {"address": f"10.200.7.{10 + len(record['hosts'])}", "groups": [], **planned}
+    write_record(lab.folder / "lab.json", record)
+    write_record(lab.folder / "hosts" / name / "host.json", {"phase": "ready", "image": None, "layers": []})
+
+
+@pytest.mark.parametrize(
+    ("there", "wanted_by_lab", "wanted_by_host", "holds"),
+    [
+        ({}, None, None, True),
+        ({}, "12", None, True),
+        ({}, "13", None, False),
+        ({"release": "13"}, None, None, True),
+        ({"release": "13"}, "13", None, True),
+        ({"release": "13"}, "12", "13", True),
+        ({"release": "13"}, "12", None, False),
+        ({"release": "13"}, None, "12", False),
+    ],
+)
+def test_a_host_keeps_its_release_and_another_one_is_refused(
+    tmp_path: Path, there: dict[str, str], wanted_by_lab: str | None, wanted_by_host: str | None, holds: bool
+) -> None:
+    lab = Lab("demo", tmp_path, release=Release(wanted_by_lab) if wanted_by_lab else None)
+    made(lab, "data", **there)
+    spec = HostSpec("data", release=Release(wanted_by_host) if wanted_by_host else None)
+    if holds:
+        lab.plan([spec])
+    else:
+        with pytest.raises(UsageProblem, match=r"is of Debian \d+, and Debian \d+ is wanted") as problem:
+            lab.plan([spec])
+        assert "cloudexit lab down --name demo" in problem.value.hint
+    planned = (read_record(lab.folder / "lab.json") or {})["hosts"]["data"]
+    assert planned.get("release", "12") == there.get("release", "12")
+
+
+def test_hosts_of_two_releases_are_planned_side_by_side(tmp_path: Path) -> None:
+    lab = Lab("demo", tmp_path)
+    lab.plan([HostSpec("old"), HostSpec("data", release=Release.TRIXIE)])
+    lab.plan([HostSpec("old"), HostSpec("data")])
+    record = read_record(lab.folder / "lab.json") or {}
+    assert {name: host["release"] for name, host in record["hosts"].items()} == {"old": "12", "data": "13"}
+
+
+def test_images_of_one_release_are_none_of_another(tmp_path: Path) -> None:
+    twelve, thirteen = (Lab("demo", tmp_path, release=release).images for release in Release)
+    assert twelve.base != thirteen.base and twelve.base.parent == tmp_path / "images"
+    for images in (twelve, thirteen):
+        (images.base / "root").mkdir(parents=True)
+        (images.base.parent / "frozen" / "host").mkdir(parents=True)
+        record = {"frozen_from": "data", "made_at": "x", "layers": [str(images.base / "root")]}
+        write_record(images.base.parent / "frozen" / "host" / "image.json", record)
+    (tmp_path / "images" / "base-outdated").mkdir()
+    twelve._sweep()
+    assert not (tmp_path / "images" / "base-outdated").exists()
+    assert twelve.frozen("host") and thirteen.frozen("host")
+    assert twelve.layers("host") != thirteen.layers("host")
 
 
 def test_a_record_is_whole_or_absent(tmp_path: Path) -> None:

@@ -74,11 +74,7 @@ def _services(view: HostView) -> Iterator[dict[str, Any]]:
         (ServiceKind.MEDIA, watching.NGINX_MEDIA, MEDIA_STATUS),
     ):
         if view.only(kind):
-            yield _service(f"nginx-{kind.value}", "prometheus-nginx-exporter", [
-                f"-web.listen-address=:{port}", "-web.secured-metrics", f"-web.ssl-server-cert={TLS}/host.crt",
-                f"-web.ssl-server-key={TLS}/host.key", f"-nginx.scrape-uri=http://127.0.0.1:{status}/",
-                "-nginx.retries=1000000", "-nginx.retry-interval=5s",
-            ])  # fmt: skip
+            yield _nginx(kind.value, port, f"http://127.0.0.1:{status}/")
     if redis := view.only(ServiceKind.REDIS):
         yield _redis(view, redis)
     yield from _databases(view)
@@ -88,8 +84,25 @@ def _services(view: HostView) -> Iterator[dict[str, Any]]:
         ])  # fmt: skip
 
 
-def _service(name: str, program: str, arguments: list[str], environment: str = "") -> dict[str, Any]:
-    return {"name": name, "program": program, "arguments": arguments, "environment": environment}
+def _service(
+    name: str, program: str, arguments: list[str], environment: str = "", on_debian_12: list[str] | None = None
+) -> dict[str, Any]:
+    told = {"name": name, "program": program, "arguments": arguments, "environment": environment}
+    return told | ({"arguments_on_debian_12": on_debian_12} if on_debian_12 else {})
+
+
+def _nginx(name: str, port: int, status: str) -> dict[str, Any]:
+    """Before its version 1.0 it asks nobody for a certificate, and gives up where nginx does not run yet."""
+    return _service(
+        f"nginx-{name}",
+        "prometheus-nginx-exporter",
+        [WEB, f"--web.listen-address=:{port}", f"--nginx.scrape-uri={status}"],
+        on_debian_12=[
+            f"-web.listen-address=:{port}", "-web.secured-metrics", f"-web.ssl-server-cert={TLS}/host.crt",
+            f"-web.ssl-server-key={TLS}/host.key", f"-nginx.scrape-uri={status}",
+            "-nginx.retries=1000000", "-nginx.retry-interval=5s",
+        ],
+    )  # fmt: skip
 
 
 def _redis(view: HostView, redis: Service) -> dict[str, Any]:
