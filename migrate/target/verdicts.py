@@ -8,7 +8,7 @@ from migrate.servicechecks import CHECK_KINDS
 from migrate.target.watching import Watched
 
 MAIL_UNITS = r"postfix(@-)?\.service"
-"""On Debian 12 the one with @ runs, and the other (`oneshot`) is over as soon as it has started; on 13 the other runs."""
+"""On Debian 12 the one with @ runs, and the other (`oneshot`) is over once it has started; on 13 the other runs."""
 
 
 def expression(one: Watched, host: Host) -> str:
