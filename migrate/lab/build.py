@@ -128,7 +128,8 @@ def _configure(root: Path, mirror: Mirror) -> None:
     for folder in ("usr/share/man/man1", "usr/share/man/man7"):
         (root / folder).mkdir(parents=True, exist_ok=True)
     place_file(root / "etc/ssh/sshd_config.d/10-lab.conf", SSHD_SETTINGS)
-    place_file(root / "etc/default/locale", "LANG=C.UTF-8\n")
+    for name in ("etc/default/locale", "etc/locale.conf"):  # from Debian 13 on, a boot makes a link of the former
+        place_file(root / name, "LANG=C.UTF-8\n")
     place_file(root / "etc/hostname", "")
     for key in (root / "etc/ssh").glob("ssh_host_*"):
         key.unlink()

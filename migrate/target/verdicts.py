@@ -8,7 +8,7 @@ from migrate.servicechecks import CHECK_KINDS
 from migrate.target.watching import Watched
 
 MAIL_UNITS = r"postfix(@-)?\.service"
-"""On Debian 12 the one with @ runs, and the other is over as soon as it has started; later ones have only the other."""
+"""On Debian 12 the one with @ runs, and the other (`oneshot`) is over once it has started; on 13 the other runs."""
 
 
 def expression(one: Watched, host: Host) -> str:
@@ -39,8 +39,8 @@ def _unit(one: Watched, host: Host) -> str:
 
 
 def _mail(one: Watched, host: Host) -> str:
-    labels = f"{_labels(host=host.name, state='active')},name=~{json.dumps(MAIL_UNITS)}"
-    return f"min(node_systemd_unit_state{{{labels}}})"
+    labels = f"{_labels(host=host.name, state='active', type='forking')},name=~{json.dumps(MAIL_UNITS)}"
+    return f"max(node_systemd_unit_state{{{labels}}})"
 
 
 def _redis(one: Watched, host: Host) -> str:
