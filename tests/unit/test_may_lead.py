@@ -29,10 +29,11 @@ def follows(timeline: int) -> str:
 
 
 def fails(words: str) -> str:
-    return f"echo 'psql: error: connection to server failed: {words}' >&2; exit 2"
+    return f"printf '%b\\n' 'psql: error: connection to server failed: {words}' >&2; exit 2"
 
 
-REFUSED, STARTING = fails("Connection refused"), fails("FATAL:  the database system is starting up")
+REFUSED = fails("Connection refused\n\tIs the server running on that host?")
+STARTING = fails("FATAL:  the database system is starting up")
 NO_PASSWORD = fails('FATAL:  password authentication failed for user "cloudexit_replicator"')
 
 
