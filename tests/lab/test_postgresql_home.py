@@ -304,6 +304,8 @@ COPY = "cloudexit-clone.service"
 SLOWLY = "4M"
 """A second: some ten of them for what the fleet's database holds."""
 
+RESTORED = {"recovery_target_time": "2001-01-01 00:00:00+00", "recovery_target_action": "promote"}
+
 
 def provisioned_slowly(site: Site, cancelled: Callable[[], bool] = lambda: False) -> PlayResult:
     """A play over the replica whose copy takes its time."""
@@ -317,9 +319,12 @@ def provisioned_slowly(site: Site, cancelled: Callable[[], bool] = lambda: False
 
 
 def test_a_copy_goes_on_when_the_run_that_began_it_is_gone_and_one_that_failed_is_begun_anew(site: Site) -> None:
-    replica = site.servers[1]
+    """Nor does it end where a restore of the lead to a moment ended."""
+    lead, replica = site.servers
     folder = site.home.says(replica, "ls -d /var/lib/postgresql/*/main")
     site.home.says(replica, f"systemctl stop {SERVER}; rm -r {folder}")
+    for setting, value in RESTORED.items():
+        site.sql(lead, f"ALTER SYSTEM SET {setting} = '{value}'", "postgres")
 
     def is_written() -> bool:
         return bool(site.home.run(replica, "systemctl", "is-active", "--quiet", COPY))
@@ -340,6 +345,10 @@ def test_a_copy_goes_on_when_the_run_that_began_it_is_gone_and_one_that_failed_i
     tasks = " ".join(result.hosts[replica].changed_tasks)
     assert "Put the copy in the place" in tasks and "Begin to copy" not in tasks
     assert site.home.says(replica, f"stat -c %i {folder}") == begun
+    position = site.sql(lead, "SELECT txid_current(); SELECT pg_current_wal_lsn()", "postgres").split()[-1]
+    for setting in RESTORED:
+        site.sql(lead, f"ALTER SYSTEM RESET {setting}", "postgres")
+    eventually(lambda: site.sql(replica, f"SELECT pg_last_wal_replay_lsn() >= '{position}'", "postgres") == "t")
     eventually(lambda: site.follows(replica))
     assert site.home.says(replica, "ls -d /var/lib/postgresql/*/main*") == folder
     assert site.home.provision().verify(STEP, CONTEXT) is Verdict.PASS
