@@ -32,7 +32,7 @@ try:
 except ssl.SSLError as problem:
     print(problem)
 """
-PASSED = 'cloudexit:check_passed{service="media",check="healthy"}'
+PASSED = 'cloudexit:check_passed{{service="media",check="healthy",host="{host}"}}'
 Ask = Callable[[str], Any]
 
 
@@ -121,7 +121,7 @@ def test_an_outage_raises_its_own_alert_within_a_bound_no_other_and_clears(home:
     checks = [f"{name}: {check.name}" for name, service in home.stack.services.items() for check in service.checks]
     names = "|".join(["host: down", *checks])
     home.says(media, "systemctl start nginx-media.service")
-    until(lambda: [found["value"][1] for found in query(ask, PASSED)] == ["1"], 4 * INTERVAL)
+    until(lambda: [found["value"][1] for found in query(ask, PASSED.format(host=media))] == ["1"], 4 * INTERVAL)
     until(lambda: alert not in delivered(ask), 6 * INTERVAL)
     until(lambda: not query(ask, f'ALERTS{{alertstate="pending",alertname=~"{names}"}}'), WITHIN + 4 * INTERVAL)
     before = delivered(ask)
