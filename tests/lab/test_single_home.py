@@ -20,7 +20,7 @@ from migrate.target.provision import MARKER
 from migrate.target.variables import provision_variables
 from tests.homes import CONTEXT, STEP, Home, changed_tasks, home_on, lab_inventory
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
 SERVER = "home1"
 WAY_BACK, KEPT = "cloudexit-ssh-put-back.service", "/var/lib/cloudexit/ssh-before"
 FIREWALL_TRIAL = "cloudexit-firewall-trial.service"
