@@ -28,7 +28,7 @@ from tests.lab.conftest import Fleet
 from tests.release_archives import Fault, release
 from tests.visitors import Visitors
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(400)]
 CLOUDEXIT = Path(sys.executable).with_name("cloudexit")
 UNITS = {"media": "nginx-media", "worker": "plaza-worker", "app": "plaza-web", "edge": "nginx-edge"}
 QUICK = "3s"
