@@ -1,9 +1,9 @@
 """People who go on reading a site while something happens to it."""
 
+import http.client
 import json
 import threading
 import time
-import urllib.error
 import urllib.request
 from collections import Counter
 from dataclasses import dataclass, field
@@ -35,6 +35,8 @@ class Visitors:
         self._gone.set()
         for thread in self._threads:
             thread.join(PATIENCE_SECONDS + 1)
+        if any(thread.is_alive() for thread in self._threads):
+            self.failed.append(f"{time.strftime('%H:%M:%S')} no answer within {PATIENCE_SECONDS + 1:.0f} s")
 
     def _visit(self) -> None:
         while not self._gone.is_set():
@@ -42,7 +44,7 @@ class Visitors:
             try:
                 with urllib.request.urlopen(self.url, timeout=PATIENCE_SECONDS) as reply:
                     self.answered[json.load(reply)["version"]] += 1
-            except (urllib.error.URLError, OSError, ValueError) as fault:
-                self.failed.append(f"{time.strftime('%H:%M:%S')} {fault}")
+            except (OSError, http.client.HTTPException, ValueError, LookupError) as fault:
+                self.failed.append(f"{time.strftime('%H:%M:%S')} {type(fault).__name__}: {fault}")
             self.slowest = max(self.slowest, time.monotonic() - began)
             self._gone.wait(PAUSE_SECONDS)

@@ -95,6 +95,7 @@ def asked(port: int, path: str) -> dict[str, Any]:
 def test_the_monitor_is_answered_by_every_exporter_and_sees_every_check_pass(home: Home) -> None:
     checks = {(name, check.name) for name, service in home.stack.services.items() for check in service.checks}
     query = "/api/v1/query?" + urllib.parse.urlencode({"query": "cloudexit:check_passed"})
+    home.says(SERVER, "systemctl start pgbackrest-figures.service")
     until = time.monotonic() + WITHIN
     with home.hosts.tunnel(home.inventory.hosts[SERVER], PROMETHEUS) as port:
         while True:

@@ -77,7 +77,8 @@ def test_what_is_no_release_is_refused_before_any_host_is_asked(stack: Path) -> 
 
 def test_a_file_that_cannot_be_opened_is_wrong_usage(stack: Path) -> None:
     done = cloudexit("deploy", stack.parent / "no-such-file.tar.gz", "--stack", stack, "--json")
-    assert done.returncode == 2 and not (stack.parent / ".cloudexit").exists()
+    assert done.returncode == 2
+    assert [path.name for path in (stack.parent / ".cloudexit").iterdir()] == ["secrets.json"], "no run has begun"
     assert json.loads(done.stdout)["what"] == "the release cannot be opened: No such file or directory"
     with pytest.raises(UsageProblem, match="cannot be opened: Is a directory"):
         read_release(stack.parent, "plaza")

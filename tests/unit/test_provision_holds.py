@@ -15,7 +15,7 @@ from migrate.manifest import read_stack
 from migrate.ports import Completed, HostPlay, PlayResult
 from migrate.secret import Secret, Secrets
 from migrate.stack import Stack
-from migrate.target import leadership, provision
+from migrate.target import cloning, leadership, provision
 from migrate.target.livesecrets import fingerprints
 from migrate.target.ownsecrets import BACKUP, REPLICATION
 from migrate.target.provision import ROTATE, Narrowed, Provision
@@ -25,6 +25,7 @@ from tests.servers_in_memory import GroupInMemory, Server
 
 HOME = read_inventory(CHECKOUT / "inventories" / "fleet")
 NAMES = ("database_password", "cache_password", "media_password", "session_key", "old_home_s3_key")
+BYTES_OF_DATABASES = 2 * cloning.SHORTEST_BOUND * cloning.BYTES_PER_SECOND
 SECRETS = Secrets({**OWN_SECRETS_OF_TESTS, **{name: Secret(f"value-of-{name}") for name in NAMES}})
 
 
@@ -47,6 +48,10 @@ class HomeInMemory(GroupInMemory):
             return Completed(host.name, "sh", 0 if self.databases.get(host.name, 1) else 2, "", "")
         if command[-1] == leadership.DATABASES:
             return Completed(host.name, "psql", 0, f"{self.databases.get(host.name, 1)}\n", "")
+        if command[-1] == cloning.FOLLOWS:
+            return Completed(host.name, "sh", 2 if self.servers[host.name].leads else 0, "", "")
+        if stdin == cloning.BYTES.encode():
+            return Completed(host.name, "psql", 0, f"{BYTES_OF_DATABASES}\n", "")
         return super().run(host, command, stdin=stdin, timeout=timeout, as_user=as_user)
 
 
@@ -205,6 +210,10 @@ def test_one_that_is_to_become_a_replica_may_take_writes_until_then(bench: Bench
     bench.home.servers = {"data1": Server(leads=True), "data2": Server(leads=True)}
     narrowed = Narrowed(("data2",), {"cloudexit_clone": ["data2"]})
     bench.provision(narrowed=narrowed).apply(STEP, CONTEXT)
+    assert bench.plays.told[-1]["cloudexit_clone_seconds"] == 2 * cloning.SHORTEST_BOUND
+    bench.home.servers = {"data1": Server(leads=True), "data2": Server()}
+    bench.provision().apply(STEP, CONTEXT)
+    assert "cloudexit_clone_seconds" not in bench.plays.told[-1], "it follows, and nothing is copied"
 
 
 def test_marks_that_fit_are_no_reason_to_leave_out_what_somebody_asked_for(bench: Bench) -> None:
