@@ -8,11 +8,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import ansible_mitogen
 import ansible_runner
 from ansible_runner.config.runner import RunnerConfig
 
 from migrate.adapters.ansibleevents import EventFold, plain_text, redacted
-from migrate.adapters.ansiblefolder import RunFolder
+from migrate.adapters.ansiblefolder import SILENCE_SECONDS, SILENCES, RunFolder
 from migrate.errors import GateHeld, Interrupted, Unreachable
 from migrate.inventory import Inventory
 from migrate.ports import PlayResult
@@ -22,6 +23,9 @@ FORKS = 20
 CONNECT_SECONDS = 10
 POLL_SECONDS = 0.5
 LAST_WORDS_BYTES = 4000
+STRATEGY = "mitogen_free"
+"""Hosts do not wait for each other, and each keeps one Python for the whole run: docs/adr/0085."""
+STRATEGIES = Path(ansible_mitogen.__file__).parent / "plugins" / "strategy"
 INHERITED = ("HOME", "USER", "LOGNAME", "TZ", "SSH_AUTH_SOCK")
 
 
@@ -121,6 +125,8 @@ def _environment(folder: RunFolder, inventory: Inventory) -> dict[str, str]:
         "ANSIBLE_REMOTE_TMP": "~/.ansible/tmp",
         "ANSIBLE_HOST_KEY_CHECKING": "True",
         "ANSIBLE_PIPELINING": "True",
+        "ANSIBLE_STRATEGY": STRATEGY,
+        "ANSIBLE_STRATEGY_PLUGINS": str(STRATEGIES),
         "ANSIBLE_SSH_ARGS": " ".join(_ssh_options(folder, inventory)),
         "ANSIBLE_SSH_CONTROL_PATH_DIR": str(folder.sockets),
         "ANSIBLE_SSH_CONTROL_PATH": "%(directory)s/%%C",
@@ -129,6 +135,7 @@ def _environment(folder: RunFolder, inventory: Inventory) -> dict[str, str]:
         "ANSIBLE_GATHERING": "smart",
         "ANSIBLE_PYTHON_INTERPRETER": "/usr/bin/python3",
         "ANSIBLE_NOCOLOR": "True",
+        "ANSIBLE_DEPRECATION_WARNINGS": "False",
         "ANSIBLE_LOCALHOST_WARNING": "False",
         "ANSIBLE_INVENTORY_UNPARSED_FAILED": "True",
         "ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED": "True",
@@ -144,8 +151,8 @@ def _ssh_options(folder: RunFolder, inventory: Inventory) -> list[str]:
         "BatchMode": "yes",
         "ControlMaster": "auto",
         "ControlPersist": "60s",
-        "ServerAliveInterval": "15",
-        "ServerAliveCountMax": "4",
+        "ServerAliveInterval": str(SILENCE_SECONDS),
+        "ServerAliveCountMax": str(SILENCES),
     }
     if all(host.private_key for host in hosts):
         options["IdentitiesOnly"] = "yes"

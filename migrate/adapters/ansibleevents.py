@@ -12,6 +12,8 @@ from migrate.secret import Secret, Secrets
 
 FAILURE_CHARACTERS = 2000
 ROLE_IN_PATH = re.compile(r".*/roles/([^/]+)/")
+END_OF_CONNECTION = re.compile(r"EOF on stream; last \d+ lines received:\s*")
+"""How Mitogen begins to say that ssh ended, before ssh's own words."""
 CONTROL_SEQUENCES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\r")
 
 
@@ -92,7 +94,8 @@ class EventFold:
         parts = [result.get(key) for key in ("msg", "stderr", "module_stderr", "module_stdout", "censored")]
         words = [str(part).strip() for part in parts if part]
         told = "\n".join(dict.fromkeys(words)) or "no reason given"
-        return redacted(self._secrets, f"{_title(data)}: {plain_text(told)}")[:FAILURE_CHARACTERS]
+        told = END_OF_CONNECTION.sub("the connection ended: ", plain_text(told))
+        return redacted(self._secrets, f"{_title(data)}: {told}")[:FAILURE_CHARACTERS]
 
     def result(self, playbook: str, seconds: float) -> PlayResult:
         """A host that was expected and that Ansible never came to counts as failed."""

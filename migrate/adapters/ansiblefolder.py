@@ -18,6 +18,9 @@ from migrate.inventory import Host, Inventory
 KEPT_RUNS = 10
 LOCK = "lock"
 SECRET_FOLDERS = ("env", "private")
+SILENCE_SECONDS = 15
+SILENCES = 4
+"""A host that has said nothing for as many times as long is lost."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,8 @@ def _connection(host: Host) -> dict[str, Any]:
         "ansible_host": host.address,
         "ansible_port": host.port,
         "ansible_user": host.user,
+        "mitogen_ssh_keepalive_interval": SILENCE_SECONDS,
+        "mitogen_ssh_keepalive_count": SILENCES,
     }
     if host.private_key:
         variables["ansible_ssh_private_key_file"] = str(host.private_key.resolve())
