@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from migrate.errors import Unreachable
 from migrate.inventory import Host, Inventory
 from migrate.ports import Completed, Expected, HttpReply
-from migrate.target import claims, rolling, services, standing
+from migrate.target import claims, restarting, services, standing
 from migrate.target.standing import Installed
 
 
@@ -79,11 +79,13 @@ class HostsInMemory:
                 started_from = {one for one in machine.installed if machine.current.endswith(one.folder_name)}
                 machine.installed &= {*machine.history, *started_from}
                 machine.switching = False
-            case ["sh", "-c", rolling.AGE, *_]:
+            case ["sh", "-c", restarting.AGE, *_]:
                 return "0\n1000"
-            case ["sh", "-c", rolling.RESTART, _, unit]:
+            case ["sh", "-c", restarting.RESTART, _, unit]:
                 machine.runs = machine.current
                 self.restarted.append(f"{name} {unit.removeprefix('plaza-').removesuffix('.service')}")
+            case ["sh", "-c", restarting.TAKEN_UP, *_]:
+                pass
             case ["systemctl", "show", *_]:
                 return "NRestarts=0\nActiveState=active"
             case ["systemctl", "is-active" | "is-enabled", *_] | ["sh", "-c", services.ENABLE, *_]:

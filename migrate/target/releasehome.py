@@ -11,6 +11,7 @@ from migrate.stack import Stack
 from migrate.target.attempts import Attempt, History, history_of, is_between
 from migrate.target.checks import ServiceChecks
 from migrate.target.claims import Claim
+from migrate.target.restarting import Restarting
 from migrate.target.rolling import Rolling
 from migrate.target.sidebyside import on_every_host
 from migrate.target.standing import Installed, ReleaseOnHosts, Standing, history_with
@@ -108,7 +109,8 @@ class ReleaseHome:
         hosts = list(self.target.hosts.values())
         before = self._history(standings)
         proved = before[-1] if before else None
-        rolling = Rolling(self._stack, self._hosts, self._checks, self._there, context, proved, self.claim.take)
+        gates = Restarting(self._stack, self._hosts, self._checks, context)
+        rolling = Rolling(gates, self._there, proved, self.claim.take)
         rolling.roll(standings, hosts, release)
         history = _history_after(before, release)
         on_every_host(self.target, lambda host: self._there.keep(host, history))
