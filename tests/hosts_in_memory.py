@@ -27,6 +27,8 @@ class Machine:
     """No space is left on its disk."""
     holder: str = ""
     """Who has claimed the release there."""
+    due: list[str] = field(default_factory=list)
+    """Units that live with other files than they started with."""
 
 
 @dataclass
@@ -84,8 +86,8 @@ class HostsInMemory:
             case ["sh", "-c", restarting.RESTART, _, unit]:
                 machine.runs = machine.current
                 self.restarted.append(f"{name} {unit.removeprefix('plaza-').removesuffix('.service')}")
-            case ["sh", "-c", restarting.TAKEN_UP, *_]:
-                pass
+            case ["sh", "-c", restarting.TAKEN_UP, _, *units]:
+                machine.due = [unit for unit in machine.due if unit not in units]
             case ["systemctl", "show", *_]:
                 return "NRestarts=0\nActiveState=active"
             case ["systemctl", "is-active" | "is-enabled", *_] | ["sh", "-c", services.ENABLE, *_]:
@@ -124,6 +126,8 @@ def _observed(machine: Machine, units: Sequence[str]) -> Iterator[str]:
         yield f"current {machine.current}"
     if machine.switching:
         yield "switching"
+    if machine.closed:
+        yield "closed"
     yield from (f"proved {one.version} {one.sha256}" for one in machine.history)
     yield from (f"installed {one.folder_name} {one.sha256}" for one in machine.installed)
     running = "activating" if machine.crashes else "active"
