@@ -113,10 +113,17 @@ def test_who_serves_nobody_goes_first_and_all_of_them_at_once(stack: Stack) -> N
 
 
 def test_where_nobody_serves_nobody_is_closed_and_all_go_at_once(stack: Stack) -> None:
-    """As when the database has another password. HostsInMemory holds that never all are closed."""
+    """As when the database has another password."""
     hosts = due_machines("app1", "app2")
-    ill_when(hosts, lambda host, restarted: not restarted)
+    closed: list[str] = []
+
+    def look(host: str, restarted: bool) -> bool:
+        closed.extend([host] if hosts.machines[host].closed else [])
+        return not restarted
+
+    ill_when(hosts, look)
     take_up(stack, hosts)
+    assert closed == []
     assert sorted(webs(hosts)) == ["app1", "app2"] and not any(one.due for one in hosts.machines.values())
 
 
