@@ -23,6 +23,7 @@ from migrate.target.ownsecrets import AUTHORITY, OWN_SECRETS, REPLICATION
 from migrate.target.preflight import HostsRefused, HostsUnreachable, Preflight
 from migrate.target.provision import MARKER
 from migrate.target.release import read_release
+from migrate.target.restarting import DUE
 from tests.homes import CONTEXT, STEP, Home, home_on
 from tests.release_archives import release
 
@@ -250,6 +251,19 @@ def test_a_changed_environment_restarts_only_the_processes_that_run(home: Home) 
     assert states(home) | {"plaza-worker": ""} == dict.fromkeys(states(home), "active") | {"plaza-worker": ""}
     assert states(home)["plaza-worker"] == "inactive"
     assert home.says("app", f"cat {MARKER}") != ""
+    assert home.says("app", f"ls {DUE}") == ""
+
+
+def test_a_run_that_was_killed_before_the_restarts_is_not_there_and_the_next_one_restarts(home: Home) -> None:
+    """The play alone restarts nothing, and the process lives on with what it had."""
+    marker = home.says("app", f"sed -i s/MEDIA_URL/OTHER/ /etc/plaza/*.env; cat {MARKER}")
+    before = home.says("app", "systemctl show -P MainPID plaza-web")
+    assert home.play(cloudexit_marker=marker)
+    assert home.says("app", f"systemctl show -P MainPID plaza-web; ls {DUE}").split() == [before, "plaza-web.service"]
+    assert home.provision().verify(STEP, CONTEXT) is Verdict.FAIL, "although its mark fits"
+    assert list(home.provision().apply(STEP, CONTEXT).detail["restarts"]) == ["app"]
+    assert home.says("app", "systemctl show -P MainPID plaza-web") != before
+    assert home.provision().verify(STEP, CONTEXT) is Verdict.PASS
 
 
 def test_an_environment_that_was_written_when_the_run_broke_off_reaches_the_process_with_the_next_run(
