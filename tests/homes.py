@@ -51,7 +51,10 @@ class Home:
         return done.stdout.strip()
 
     def provision(self, **how: Any) -> Provision:
-        return Provision(self.hosts, self.playbooks, self.stack, self.inventory, self.secrets, **how)
+        checks = self.checks()
+        return Provision(
+            self.hosts, self.playbooks, self.stack, self.inventory, self.secrets, checks, "tests", **how
+        )  # fmt: skip
 
     def drift(self) -> ProvisionDrift:
         return ProvisionDrift(self.hosts, self.playbooks, self.stack, self.inventory, self.secrets)

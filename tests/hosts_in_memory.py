@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from migrate.errors import Unreachable
 from migrate.inventory import Host, Inventory
 from migrate.ports import Completed, Expected, HttpReply
-from migrate.target import claims, rolling, services, standing
+from migrate.target import claims, restarting, services, standing
 from migrate.target.standing import Installed
 
 
@@ -27,6 +27,8 @@ class Machine:
     """No space is left on its disk."""
     holder: str = ""
     """Who has claimed the release there."""
+    due: list[str] = field(default_factory=list)
+    """Units that live with other files than they started with."""
 
 
 @dataclass
@@ -79,11 +81,13 @@ class HostsInMemory:
                 started_from = {one for one in machine.installed if machine.current.endswith(one.folder_name)}
                 machine.installed &= {*machine.history, *started_from}
                 machine.switching = False
-            case ["sh", "-c", rolling.AGE, *_]:
+            case ["sh", "-c", restarting.AGE, *_]:
                 return "0\n1000"
-            case ["sh", "-c", rolling.RESTART, _, unit]:
+            case ["sh", "-c", restarting.RESTART, _, unit]:
                 machine.runs = machine.current
                 self.restarted.append(f"{name} {unit.removeprefix('plaza-').removesuffix('.service')}")
+            case ["sh", "-c", restarting.TAKEN_UP, _, *units]:
+                machine.due = [unit for unit in machine.due if unit not in units]
             case ["systemctl", "show", *_]:
                 return "NRestarts=0\nActiveState=active"
             case ["systemctl", "is-active" | "is-enabled", *_] | ["sh", "-c", services.ENABLE, *_]:
@@ -122,6 +126,8 @@ def _observed(machine: Machine, units: Sequence[str]) -> Iterator[str]:
         yield f"current {machine.current}"
     if machine.switching:
         yield "switching"
+    if machine.closed:
+        yield "closed"
     yield from (f"proved {one.version} {one.sha256}" for one in machine.history)
     yield from (f"installed {one.folder_name} {one.sha256}" for one in machine.installed)
     running = "activating" if machine.crashes else "active"

@@ -174,6 +174,8 @@ class Undertaking:
                 self.stack,
                 self.inventory,
                 secrets,
+                self.checks(hosts, secrets),
+                self.who,
                 rotate_secrets=rotate_secrets,
                 play_anyway=play_anyway,
             ),
@@ -184,7 +186,7 @@ class Undertaking:
                 self.stack,
                 self.inventory,
                 secrets,
-                self._checks(hosts, secrets),
+                self.checks(hosts, secrets),
                 locate,
                 self.who,
             ),
@@ -205,7 +207,7 @@ class Undertaking:
 
     def _service_actions(self, hosts: Hosts, secrets: Secrets, look_once: bool) -> dict[str, Action]:
         stack, inventory = self.stack, self.inventory
-        checks = self._checks(hosts, secrets)
+        checks = self.checks(hosts, secrets)
         folder = self.manifest.absolute().parent
         return {
             "start.service": ServiceStarted(stack, inventory, hosts, checks),
@@ -214,12 +216,13 @@ class Undertaking:
             "prove.journey": JourneyWalked(stack, inventory, CommandJourneys(), folder, self.state.archive),
         }
 
-    def _checks(self, hosts: Hosts, secrets: Secrets) -> ServiceChecks:
+    def checks(self, hosts: Hosts, secrets: Secrets) -> ServiceChecks:
+        """The checks of the manifest, asked by the real clients."""
         return ServiceChecks(self.stack, self.inventory, secrets, hosts, HttpxClient(), PsycopgClient(), RedisClient())
 
     def release_home(self, hosts: Hosts, name: str) -> ReleaseHome:
         """A release where it runs."""
-        return ReleaseHome(hosts, self._checks(hosts, self.secrets()), self.stack, self.inventory, name, self.who)
+        return ReleaseHome(hosts, self.checks(hosts, self.secrets()), self.stack, self.inventory, name, self.who)
 
     def deploy_actions(self, name: str, archive: Path | None) -> ActionsFor:
         """What carries out a deployment of `archive`, or a rollback where there is none. Raises UsageProblem where a
@@ -229,7 +232,7 @@ class Undertaking:
         def assembled(stop: threading.Event) -> Mapping[str, Action]:
             hosts = SshHosts()
             playbooks = AnsiblePlaybooks(self.state.ansible)
-            stack, inventory, checks = self.stack, self.inventory, self._checks(hosts, secrets)
+            stack, inventory, checks = self.stack, self.inventory, self.checks(hosts, secrets)
             started = ServiceStarted(stack, inventory, hosts, checks)
             actions: dict[str, Action] = {
                 "deploy.rollback": ReleaseRollback(hosts, stack, inventory, checks, self.who),

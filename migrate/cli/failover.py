@@ -185,8 +185,9 @@ def _rejoin_actions(undertaking: Undertaking, secrets: Secrets, hosts: Hosts, se
 
 
 def _provision(undertaking: Undertaking, secrets: Secrets, hosts: Hosts, narrowed: Narrowed) -> Provision:
-    playbooks = AnsiblePlaybooks(undertaking.state.ansible)
-    return Provision(hosts, playbooks, undertaking.stack, undertaking.inventory, secrets, narrowed=narrowed)
+    playbooks, checks = AnsiblePlaybooks(undertaking.state.ansible), undertaking.checks(hosts, secrets)
+    stack, inventory = undertaking.stack, undertaking.inventory
+    return Provision(hosts, playbooks, stack, inventory, secrets, checks, undertaking.who, narrowed=narrowed)
 
 
 def register(app: typer.Typer) -> None:

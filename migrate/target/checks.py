@@ -73,16 +73,18 @@ class ServiceChecks:
         ]
 
     def of_host(
-        self, service: str, host: Host, *, cancelled: Callable[[], bool], hopeless: Callable[[], bool]
-    ) -> list[CheckResult]:
+        self, service: str, host: Host, *, patient: bool = True, cancelled: Callable[[], bool],
+        hopeless: Callable[[], bool] = lambda: False,
+    ) -> list[CheckResult]:  # fmt: skip
         """The checks that prove `basic` on one host of the service, one after the other until one holds. Nothing is
-        waited for any more once it is `hopeless`. Raises Interrupted when cancelled."""
+        waited for any more once it is `hopeless`, and nothing at all where it is not `patient`. Raises Interrupted when
+        cancelled."""
         found = self.stack.services[service]
         results: list[CheckResult] = []
         for check in (check for check in found.checks if check.proves == "basic"):
             asked = self._hosts_of(found, check)
             where = host if host in asked else asked[0]
-            results.append(self._evaluate(service, check, where, True, cancelled, hopeless))
+            results.append(self._evaluate(service, check, where, patient, cancelled, hopeless))
             if results[-1].holds:
                 break
         return results

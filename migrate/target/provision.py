@@ -6,24 +6,34 @@ from typing import Any
 
 from migrate.action import Outcome, StepContext
 from migrate.check import Verdict
-from migrate.errors import GateHeld, Unreachable
+from migrate.errors import CloudexitError, GateHeld, Unreachable
 from migrate.inventory import Host, Inventory
 from migrate.plan import Step, digest_of
 from migrate.ports import Hosts, Playbooks, PlayResult
 from migrate.secret import Secrets
 from migrate.stack import ServiceKind, Stack
+from migrate.target.checks import ServiceChecks
 from migrate.target.cloning import seconds_for_copies
+from migrate.target.duerestarts import DueRestarts, processes_of, services_due
 from migrate.target.leadership import hold_leads
 from migrate.target.livesecrets import differing, fingerprints, hold_backups, hold_others
 from migrate.target.playbooks import playbooks_digest, playbooks_folder
-from migrate.target.sidebyside import answers_and_faults, on_every_host
+from migrate.target.restarting import DUE
+from migrate.target.sidebyside import answers_and_faults, answers_and_faults_of, on_every_host
 from migrate.target.variables import ProvisionVariables, provision_variables
 
 MARKER = "/etc/cloudexit/provisioned"
 UNFINISHED = "/etc/cloudexit/unfinished"
 """There from the beginning of a run on a host until all that it changed there was taken up."""
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
-LOOK = f"cat {BOOT_ID}; cat {MARKER} 2>/dev/null || echo; ls {UNFINISHED} 2>/dev/null"
+LOOK = f"""
+cat {BOOT_ID}; cat {MARKER} 2>/dev/null || echo; ls {UNFINISHED} 2>/dev/null
+cd {DUE} 2>/dev/null || exit 0
+for unit in *; do
+  [ ! -e "$unit" ] || case $(systemctl is-active "$unit") in inactive | failed) ;; *) echo "due $unit" ;; esac
+done
+"""
+"""What does not run starts with the files that are there, whoever starts it."""
 PROVISION_SECONDS = 1800.0
 """Without the copies of databases, whose bound hangs on their size."""
 ANSWER_SECONDS = 20.0
@@ -43,14 +53,17 @@ class Marks:
     """`name=fingerprint` of each secret that the host was given, joined by commas."""
     unfinished: bool = False
     """Whether a run was broken off: services may live with what stood in their files before it."""
+    due: str = ""
+    """Units that live with other files than they started with, with spaces between."""
 
 
 def marks(hosts: Hosts, host: Host) -> Marks:
     """Marker and boot id of a host; the marker is empty where it was never provisioned to the end."""
     lines = hosts.run(host, ["sh", "-c", LOOK], timeout=20.0).stdout.splitlines()
-    boot_id, marker, unfinished = (*lines, "", "", "")[:3]
+    boot_id, marker, *more = *lines, "", ""
     digest, secrets = (*marker.split(), "", "")[:2]
-    return Marks(digest, boot_id, secrets, bool(unfinished))
+    due = [line.removeprefix("due ") for line in more if line.startswith("due ")]
+    return Marks(digest, boot_id, secrets, UNFINISHED in more, " ".join(due))
 
 
 def told_to_playbook(stack: Stack, inventory: Inventory, secrets: Secrets) -> tuple[ProvisionVariables, str]:
@@ -118,15 +131,19 @@ class _Provisioning:
 
 
 class Provision(_Provisioning):
-    """Makes every host ready. It is there when the mark on every host names these playbooks and these variables."""
+    """Makes every host ready. It is there when the mark on every host names these playbooks and these variables, and
+    every process that runs has taken them up."""
 
     def __init__(
         self, hosts: Hosts, playbooks: Playbooks, stack: Stack, inventory: Inventory, secrets: Secrets,
+        checks: ServiceChecks, who: str,
         *, rotate_secrets: bool = False, play_anyway: bool = False, narrowed: Narrowed | None = None,
     ) -> None:  # fmt: skip
-        """`rotate_secrets`: hosts that live with other secrets are given these. `play_anyway`: marks are no reason to
+        """`checks` are the gates of what is restarted, `who` tells one operator's state folder from another's.
+        `rotate_secrets`: hosts that live with other secrets are given these. `play_anyway`: marks are no reason to
         leave it out; what was done to a host by hand does not show in them."""
         super().__init__(hosts, playbooks, stack, inventory, secrets, narrowed)
+        self.restarts = DueRestarts(hosts, stack, inventory, checks, who)
         self.rotate_secrets = rotate_secrets
         self._is_due = play_anyway
 
@@ -134,17 +151,45 @@ class Provision(_Provisioning):
         if self._is_due:
             return Verdict.UNKNOWN
         _, marker = self.variables()
-        there = all(found.marker == marker and not found.unfinished for found in self.observe().values())
+        found = self.observe()
+        there = all(one.marker == marker and not one.unfinished for one in found.values()) and not self._due(found)
         return Verdict.PASS if there else Verdict.FAIL
 
     def apply(self, step: Step, context: StepContext) -> Outcome:
-        """Raises GateHeld where a task failed, Unreachable where a host did not answer; both name the other hosts."""
+        """Raises GateHeld where a task failed, Unreachable where a host did not answer, both with the other hosts'
+        names, and what DueRestarts raises. What runs takes up what was written for it even where the play failed."""
         rotating = self.hold_secrets(ROTATE)
         hold_leads(self.stack, self.inventory, self.hosts, self.narrowed.variables.get("cloudexit_clone", ()))
         result, marker = self.play(context, **({"cloudexit_rotating": self._stores()} if rotating else {}))
-        raise_unless_good(with_lost_hosts(result, self.hosts, self.reached))
+        result = with_lost_hosts(result, self.hosts, self.reached)
+        fault = fault_of(result)
+        try:
+            restarted = self._take_up(result, context)
+        except CloudexitError as held:
+            if fault:  # is not hidden by what came after it
+                held.what = f"{held.what}; before that, {fault.what}"
+            raise
+        if fault:
+            raise fault
         self._is_due = False
-        return Outcome({"marker": marker, **play_document(result)})
+        return Outcome({"marker": marker, **restarted, **play_document(result)})
+
+    def _take_up(self, result: PlayResult, context: StepContext) -> dict[str, Any]:
+        """Restarts what is due on the hosts that answer. Where nothing is, each is asked for that and no more."""
+        lost = {name for name, play in result.hosts.items() if play.unreachable}
+        asked = [h for name, h in self.reached.hosts.items() if name not in lost and processes_of(self.stack, h)]
+        found, faults = answers_and_faults_of(asked, lambda host: marks(self.hosts, host))
+        due = self._due(found)
+        seconds = self.restarts.restart(due, context) if due else {}
+        for fault in faults.values():
+            raise fault
+        return restarts_document(seconds)
+
+    def _due(self, found: Mapping[str, Marks]) -> dict[str, list[str]]:
+        """Host -> services that are due there."""
+        units = {name: one.due.split() for name, one in found.items() if one.due}
+        due = {name: services_due(self.stack, self.reached.hosts[name], those) for name, those in units.items()}
+        return {name: services for name, services in due.items() if services}
 
     def hold_secrets(self, hint: str) -> bool:
         """Raises GateHeld, with `hint`, where hosts live with other secrets and are not to get these. Says whether any
@@ -207,8 +252,15 @@ def with_lost_hosts(result: PlayResult, hosts: Hosts, inventory: Inventory) -> P
 
 def raise_unless_good(result: PlayResult) -> None:
     """Raises Unreachable (a host did not answer) or GateHeld (a task failed), with how it went on the other hosts."""
+    fault = fault_of(result)
+    if fault:
+        raise fault
+
+
+def fault_of(result: PlayResult) -> CloudexitError | None:
+    """What is to be raised for it, if anything."""
     if result:
-        return
+        return None
     silent = [play for play in result.hosts.values() if play.unreachable]
     failed = [play for play in result.hosts.values() if play.failed and not play.unreachable]
     good = [play.host for play in result.hosts.values() if not play.failed and not play.unreachable]
@@ -216,15 +268,23 @@ def raise_unless_good(result: PlayResult) -> None:
     rest = f" (went through on: {', '.join(good)})" if good else ""
     where = ", ".join(play.host for play in (*silent, *failed))
     if silent:
-        raise Unreachable(
+        return Unreachable(
             f"{words}{rest}", where=where, hint="mend the way to the host, then run the same command again"
         )
-    raise GateHeld(
+    return GateHeld(
         f"{words}{rest}",
         where=where,
         expected=f"every task of {result.playbook} to succeed",
         hint="mend what the task names, then run the same command again: it goes on from there",
     )
+
+
+def restarts_document(seconds: Mapping[str, float]) -> dict[str, Any]:
+    """Seconds of each host whose processes were restarted, and the same as words for the step's line."""
+    if not seconds:
+        return {}
+    words = ", ".join(f"{name} {taken:.0f} s" for name, taken in seconds.items())
+    return {"restarted": words, "restarts": {name: {"seconds": round(taken, 2)} for name, taken in seconds.items()}}
 
 
 def play_document(result: PlayResult) -> dict[str, Any]:

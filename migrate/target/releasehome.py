@@ -4,15 +4,16 @@ from collections.abc import Mapping
 
 from migrate.action import StepContext
 from migrate.check import Verdict
-from migrate.errors import GateHeld
+from migrate.errors import CloudexitError, GateHeld
 from migrate.inventory import Host, Inventory
 from migrate.ports import Hosts
 from migrate.stack import Stack
 from migrate.target.attempts import Attempt, History, history_of, is_between
 from migrate.target.checks import ServiceChecks
 from migrate.target.claims import Claim
+from migrate.target.restarting import Restarting
 from migrate.target.rolling import Rolling
-from migrate.target.sidebyside import on_every_host
+from migrate.target.sidebyside import answers_and_faults, on_every_host
 from migrate.target.standing import Installed, ReleaseOnHosts, Standing, history_with
 from migrate.target.waves import services_on
 
@@ -42,6 +43,10 @@ class ReleaseHome:
     def look(self) -> dict[str, Standing]:
         """How it stands on every host."""
         return on_every_host(self.target, lambda host: self._there.look(host, self._units(host)))
+
+    def look_where_they_answer(self) -> tuple[dict[str, Standing], dict[str, CloudexitError]]:
+        """How it stands on the hosts that say so, and what hindered the others."""
+        return answers_and_faults(self.target, lambda host: self._there.look(host, self._units(host)))
 
     def verdict(self, release: Installed) -> Verdict:
         """`pass` when every host runs this release, and it was proved there."""
@@ -108,7 +113,8 @@ class ReleaseHome:
         hosts = list(self.target.hosts.values())
         before = self._history(standings)
         proved = before[-1] if before else None
-        rolling = Rolling(self._stack, self._hosts, self._checks, self._there, context, proved, self.claim.take)
+        gates = Restarting(self._stack, self._hosts, self._checks, context)
+        rolling = Rolling(gates, self._there, proved, self.claim.take)
         rolling.roll(standings, hosts, release)
         history = _history_after(before, release)
         on_every_host(self.target, lambda host: self._there.keep(host, history))

@@ -12,6 +12,7 @@ from typing import Any
 from migrate.errors import GateHeld
 from migrate.inventory import Host
 from migrate.ports import Completed, Hosts
+from migrate.target.closing import TABLE
 
 LOOK_SECONDS = 20.0
 PRUNE_SECONDS = 120.0
@@ -19,8 +20,9 @@ KEEP = 5
 """Releases that stay on a host, the one that runs among them."""
 REMEMBERED = 100
 """Lines of the history: more than releases, so that one of long ago is known for what it is."""
-OBSERVE = """
+OBSERVE = f"""
 [ ! -e /etc/cloudexit/provisioned ] || echo provisioned
+! nft list table {TABLE} 2>/dev/null | grep -q expires || echo closed
 if cd "/srv/$1" 2>/dev/null; then
   [ ! -L current ] || echo "current $(readlink current)"
   [ ! -e switching ] || echo switching
@@ -81,6 +83,8 @@ class Standing:
     """Units that run, try to, or start at every boot: those that a switch restarts."""
     active: frozenset[str]
     """Units that run."""
+    closed: bool = False
+    """Whether a command that ended half-way has left its ports closed, for some minutes at most."""
 
     @property
     def proved(self) -> Installed | None:
@@ -89,8 +93,8 @@ class Standing:
 
     @property
     def serves(self) -> bool:
-        """Whether all that is to run there runs, and no command left the host half-way, its ports closed perhaps."""
-        return not self.switching and self.wanted <= self.active
+        """Whether all that is to run there runs, and no command left the host half-way, or its ports closed."""
+        return not self.switching and not self.closed and self.wanted <= self.active
 
 
 class ReleaseOnHosts:
@@ -157,6 +161,7 @@ def _standing(done: Completed) -> Standing:
         provisioned="provisioned" in said,
         current=_first_word(said.get("current")),
         switching="switching" in said,
+        closed="closed" in said,
         history=tuple(Installed(*words) for words in said.get("proved", []) if len(words) == 2),
         installed=frozenset(words[-1] for words in said.get("installed", []) if len(words) == 2),
         wanted=frozenset(words[0] for words in said.get("unit", []) if _is_wanted(words[1:])),

@@ -21,8 +21,9 @@ from migrate.lab import HostSpec, Lab
 from migrate.secret import Secret, Secrets
 from migrate.target.ownsecrets import AUTHORITY, OWN_SECRETS, REPLICATION
 from migrate.target.preflight import HostsRefused, HostsUnreachable, Preflight
-from migrate.target.provision import MARKER, Provision
+from migrate.target.provision import MARKER
 from migrate.target.release import read_release
+from migrate.target.restarting import DUE
 from tests.homes import CONTEXT, STEP, Home, home_on
 from tests.release_archives import release
 
@@ -233,10 +234,8 @@ def test_a_user_with_sudo_provisions_as_root_does(home: Home) -> None:
     )
     rescuer = replace(home.inventory.hosts["app"], user="rescuer")
     inventory = replace(home.inventory, hosts={**home.inventory.hosts, "app": rescuer})
-    assert (
-        Provision(home.hosts, home.playbooks, home.stack, inventory, home.secrets).verify(STEP, CONTEXT) is Verdict.PASS
-    )
     rescued = replace(home, inventory=inventory)
+    assert rescued.provision().verify(STEP, CONTEXT) is Verdict.PASS
     result = rescued.play(limit=["app"], cloudexit_marker=home.says("app", f"cat {MARKER}"))
     assert result and result.changed == 0 and result.hosts["app"].ok > 10
 
@@ -252,6 +251,19 @@ def test_a_changed_environment_restarts_only_the_processes_that_run(home: Home) 
     assert states(home) | {"plaza-worker": ""} == dict.fromkeys(states(home), "active") | {"plaza-worker": ""}
     assert states(home)["plaza-worker"] == "inactive"
     assert home.says("app", f"cat {MARKER}") != ""
+    assert home.says("app", f"ls {DUE}") == ""
+
+
+def test_a_run_that_was_killed_before_the_restarts_is_not_there_and_the_next_one_restarts(home: Home) -> None:
+    """The play alone restarts nothing, and the process lives on with what it had."""
+    marker = home.says("app", f"sed -i s/MEDIA_URL/OTHER/ /etc/plaza/*.env; cat {MARKER}")
+    before = home.says("app", "systemctl show -P MainPID plaza-web")
+    assert home.play(cloudexit_marker=marker)
+    assert home.says("app", f"systemctl show -P MainPID plaza-web; ls {DUE}").split() == [before, "plaza-web.service"]
+    assert home.provision().verify(STEP, CONTEXT) is Verdict.FAIL, "although its mark fits"
+    assert list(home.provision().apply(STEP, CONTEXT).detail["restarts"]) == ["app"]
+    assert home.says("app", "systemctl show -P MainPID plaza-web") != before
+    assert home.provision().verify(STEP, CONTEXT) is Verdict.PASS
 
 
 def test_an_environment_that_was_written_when_the_run_broke_off_reaches_the_process_with_the_next_run(
@@ -316,7 +328,7 @@ def test_hosts_that_live_with_other_secrets_are_not_given_new_ones_in_silence(ho
     before = home.says("app", f"cat {MARKER}")
     others = Secrets({**home.secrets, **{name: Secret(f"another-{name}") for name in home.stack.secrets}})
     with pytest.raises(GateHeld, match=r"lives with other secrets.*database_password"):
-        Provision(home.hosts, home.playbooks, home.stack, home.inventory, others).apply(STEP, CONTEXT)
+        replace(home, secrets=others).provision().apply(STEP, CONTEXT)
     assert home.says("app", f"cat {MARKER}") == before
 
 
@@ -337,9 +349,7 @@ def test_secrets_that_were_rotated_on_purpose_replace_the_old_ones_everywhere(ho
     anew = {name: Secret(OWN_SECRETS[name]()) for name in (AUTHORITY, REPLICATION)}
     rotated = Secrets({**home.secrets, **anew, "database_password": Secret("another-database-password")})
     there = home.says("app", "sha256sum /etc/cloudexit/tls/authority.crt")
-    Provision(
-        home.hosts, home.playbooks, home.stack, home.inventory, rotated, rotate_secrets=True
-    ).apply(STEP, CONTEXT)  # fmt: skip
+    replace(home, secrets=rotated).provision(rotate_secrets=True).apply(STEP, CONTEXT)
     sign_in = "PGPASSWORD=%s psql -w -h 127.0.0.1 -U plaza -d postgres -Atc 'SELECT current_user'"
     assert home.says("data", sign_in % "another-database-password") == "plaza"
     assert home.run("data", "sh", "-c", sign_in % old).exit_status == 2

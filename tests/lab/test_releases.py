@@ -1,5 +1,5 @@
 """Releases of a home that runs, while people read the site: good ones, bad ones, back again, a kill in the middle, and
-a host that takes the place of a dead one.
+a host that takes the place of a dead one. And processes that are given another environment.
 
 The tests of this module share the fleet and follow each other: what one has made, the next looks at.
 """
@@ -14,15 +14,17 @@ import threading
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from migrate.check import ChecksHeld, Verdict
 from migrate.errors import ExitCode
 from migrate.lab import HostSpec
+from migrate.target.restarting import DUE
 from tests.homes import CONTEXT, PLAZA, STEP, Home
 from tests.lab.conftest import Fleet
 from tests.release_archives import Fault, release
@@ -86,6 +88,19 @@ class Site:
             self.home.says(edge, "systemctl stop asks")
         answers = self.home.says(edge, "cat /run/met").splitlines()
         met.update(json.loads(line)["version"] for line in answers if line)
+
+    def given(self, service: str, **environment: str) -> Home:
+        """The home, whose manifest gives a service more of an environment."""
+        stack = self.home.stack
+        told = stack.services[service]
+        more = told.model_copy(update={"environment": {**told.environment, **environment}})
+        services = {**stack.services, service: more}
+        return replace(self.home, stack=stack.model_copy(update={"services": services}))
+
+    def lives_with(self, host: str, name: str) -> str:
+        """What the web server that runs on a host has in its environment."""
+        environment = "/proc/$(systemctl show -P MainPID plaza-web)/environ"
+        return self.home.says(host, f"tr '\\0' '\\n' <{environment} | sed -n 's/^{name}=//p'")
 
     def runs(self) -> dict[str, str]:
         """Host -> the release whose folder its web server runs in."""
@@ -214,3 +229,45 @@ def test_a_host_takes_the_place_of_a_dead_one_while_people_read(site: Site) -> N
     assert site.runs() == dict.fromkeys(site.apps, "1.0.0")
     assert site.home.says(dead, "systemctl is-enabled plaza-web plaza-worker").split() == ["enabled", "enabled"]
     assert visitors.failed == []
+
+
+def test_another_environment_reaches_every_process_while_nobody_is_turned_away(site: Site) -> None:
+    home = site.given("web", PLAZA_NOTE="anew")
+    before = {host: site.home.says(host, "systemctl show -P MainPID plaza-worker") for host in site.apps}
+    with Visitors(site.url) as visitors:
+        outcome = home.provision().apply(STEP, CONTEXT)
+    assert list(outcome.detail["restarts"]) == site.apps
+    assert {host: site.lives_with(host, "PLAZA_NOTE") for host in site.apps} == dict.fromkeys(site.apps, "anew")
+    assert {host: site.home.says(host, "systemctl show -P MainPID plaza-worker") for host in site.apps} == before
+    assert visitors.failed == []
+    assert home.provision().verify(STEP, CONTEXT) is Verdict.PASS
+    for host in site.apps:
+        assert site.home.says(host, f"ls {DUE}") == ""
+        assert site.home.run(host, "nft", "list", "table", "inet", "cloudexit_switching").exit_status == 1
+        assert site.home.run(host, "ls", "/srv/plaza/deploying").exit_status == 2
+    print("answered:", dict(visitors.answered), "slowest:", round(visitors.slowest, 2), outcome.detail["restarted"])
+
+
+@pytest.mark.timeout(600)
+def test_an_environment_that_no_process_starts_with_stops_at_the_first_host_and_the_next_provision_mends_it(
+    site: Site,
+) -> None:
+    first, second = site.apps
+    bad = site.given("web", PYTHONHOME="/nowhere")
+    before = site.home.says(second, "systemctl show -P MainPID plaza-web")
+    with Visitors(site.url) as visitors:
+        with pytest.raises(ChecksHeld) as held:
+            bad.provision().apply(STEP, CONTEXT)
+        said = (
+            f"plaza-web.service on {first}: not healthy with what it was given; still run with what they had: {second}"
+        )
+        assert said in held.value.what and "encodings" in held.value.hint
+        assert site.home.says(second, "systemctl show -P MainPID plaza-web") == before
+        assert bad.provision().verify(STEP, CONTEXT) is Verdict.FAIL
+        outcome = site.home.provision().apply(STEP, CONTEXT)
+    assert list(outcome.detail["restarts"]) == site.apps
+    assert visitors.failed == []
+    for name in ("PYTHONHOME", "PLAZA_NOTE"):
+        assert [site.lives_with(host, name) for host in site.apps] == ["", ""]
+    assert site.home.provision().verify(STEP, CONTEXT) is Verdict.PASS
+    print("answered:", dict(visitors.answered), "slowest:", round(visitors.slowest, 2), outcome.detail["restarted"])

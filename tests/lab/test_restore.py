@@ -116,8 +116,9 @@ def home(module_lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     for bucket in ("backups", "pictures"):
         (archive.folder / bucket).mkdir(parents=True)
     with SshHosts() as hosts:
-        Provision(hosts, AnsiblePlaybooks(folder / "ansible"), stack, inventory, secrets).apply(STEP, CONTEXT)
         home = Home(module_lab, hosts, stack, inventory, secrets, archive)
+        playbooks = AnsiblePlaybooks(folder / "ansible")
+        Provision(hosts, playbooks, stack, inventory, secrets, home.checks(), "tests").apply(STEP, CONTEXT)
         put_dump(home)
         put_snapshot(home)
         archive_object(archive, "pictures", "images/1.jpg", b"a picture")

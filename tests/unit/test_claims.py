@@ -13,7 +13,7 @@ from migrate.action import StepContext
 from migrate.check import ChecksHeld, Verdict
 from migrate.errors import LockHeld, Unreachable
 from migrate.stack import Stack
-from migrate.target import rolling
+from migrate.target import restarting
 from migrate.target.claims import CLAIM_MINUTES, GIVE_BACK, TAKE, TAKEN
 from migrate.target.release import ReleaseRollback
 from tests.homes import STEP
@@ -25,8 +25,8 @@ CONTEXT = StepContext()
 
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rolling, "STEADY_SECONDS", 0.0)
-    monkeypatch.setattr(rolling, "REJOIN_SECONDS", 0.0)
+    monkeypatch.setattr(restarting, "STEADY_SECONDS", 0.0)
+    monkeypatch.setattr(restarting, "REJOIN_SECONDS", 0.0)
 
 
 @pytest.fixture(scope="module")

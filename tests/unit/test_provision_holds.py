@@ -1,6 +1,7 @@
 """What provisioning holds before it changes anything (other secrets, another lead), and when it is due."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -9,21 +10,23 @@ import pytest
 
 from migrate.action import StepContext
 from migrate.check import Verdict
-from migrate.errors import GateHeld
+from migrate.errors import GateHeld, Unreachable
 from migrate.inventory import Host, Inventory, on_hosts_of, read_inventory
-from migrate.manifest import read_stack
 from migrate.ports import Completed, HostPlay, PlayResult
 from migrate.secret import Secret, Secrets
 from migrate.stack import Stack
-from migrate.target import cloning, leadership, provision
+from migrate.target import cloning, duerestarts, leadership, provision, restarting
 from migrate.target.livesecrets import fingerprints
 from migrate.target.ownsecrets import BACKUP, REPLICATION
 from migrate.target.provision import ROTATE, Narrowed, Provision
-from tests.homes import CHECKOUT, CONTEXT, PLAZA, STEP
+from tests.homes import CHECKOUT, CONTEXT, STEP
+from tests.hosts_in_memory import HostsInMemory
 from tests.ownsecrets import OWN_SECRETS_OF_TESTS
+from tests.rolled_home import checks_of, impatient_stack, machines
 from tests.servers_in_memory import GroupInMemory, Server
 
 HOME = read_inventory(CHECKOUT / "inventories" / "fleet")
+UNITS = ("plaza-worker.service", "plaza-web.service")
 NAMES = ("database_password", "cache_password", "media_password", "session_key", "old_home_s3_key")
 BYTES_OF_DATABASES = 2 * cloning.SHORTEST_BOUND * cloning.BYTES_PER_SECOND
 SECRETS = Secrets({**OWN_SECRETS_OF_TESTS, **{name: Secret(f"value-of-{name}") for name in NAMES}})
@@ -35,6 +38,8 @@ class HomeInMemory(GroupInMemory):
 
     marks: dict[str, str] = field(default_factory=dict)
     unfinished: set[str] = field(default_factory=set)
+    apps: HostsInMemory = field(default_factory=lambda: machines("app1", "app2"))
+    """What runs on the hosts of the app."""
     databases: Mapping[str, int] = field(default_factory=dict)
 
     def run(
@@ -43,7 +48,15 @@ class HomeInMemory(GroupInMemory):
     ) -> Completed:  # fmt: skip
         if list(command) == ["sh", "-c", provision.LOOK] and host.name not in self.away:
             broken_off = f"{provision.UNFINISHED}\n" if host.name in self.unfinished else ""
-            return Completed(host.name, "sh", 0, f"boot\n{self.marks.get(host.name, '')}\n{broken_off}", "")
+            machine = self.apps.machines.get(host.name)
+            due = "".join(f"due {unit}\n" for unit in machine.due) if machine else ""
+            self.asked.append(host.name)
+            return Completed(host.name, "sh", 0, f"boot\n{self.marks.get(host.name, '')}\n{broken_off}{due}", "")
+        if list(command) == ["true"] and host.name not in self.away:
+            return Completed(host.name, "true", 0, "", "")
+        if host.name in self.apps.machines and host.name not in self.away:
+            self.asked.append(host.name)
+            return self.apps.run(host, command, stdin=stdin, timeout=timeout, as_user=as_user)
         if command[-1] == leadership.CLUSTER:
             return Completed(host.name, "sh", 0 if self.databases.get(host.name, 1) else 2, "", "")
         if command[-1] == leadership.DATABASES:
@@ -54,6 +67,9 @@ class HomeInMemory(GroupInMemory):
             return Completed(host.name, "psql", 0, f"{BYTES_OF_DATABASES}\n", "")
         return super().run(host, command, stdin=stdin, timeout=timeout, as_user=as_user)
 
+    def tunnel(self, host: Host, port: int) -> AbstractContextManager[int]:
+        return self.apps.tunnel(host, port)
+
 
 @dataclass
 class PlaysInMemory:
@@ -61,11 +77,17 @@ class PlaysInMemory:
 
     home: HomeInMemory
     told: list[Mapping[str, Any]] = field(default_factory=list)
+    due: Sequence[str] = ()
+    """Hosts whose processes are given another environment."""
+    ends: Mapping[str, HostPlay] = field(default_factory=dict)
+    """How it ends where it does not go through."""
 
     def run(self, playbook: Path, inventory: Inventory, **given: Any) -> PlayResult:
         self.told.append(given["variables"])
         self.home.marks.update(dict.fromkeys(given["limit"], given["variables"]["cloudexit_marker"]))
-        return PlayResult(playbook.stem, {name: HostPlay(name, ok=1) for name in given["limit"]}, 1.0)
+        for name in self.due:
+            self.home.apps.machines[name].due = list(UNITS)
+        return PlayResult(playbook.stem, {name: HostPlay(name, ok=1) for name in given["limit"]} | {**self.ends}, 1.0)
 
 
 @dataclass
@@ -78,7 +100,8 @@ class Bench:
         self.plays = PlaysInMemory(self.home)
 
     def provision(self, secrets: Secrets = SECRETS, **how: Any) -> Provision:
-        return Provision(self.home, self.plays, self.stack, self.inventory, secrets, **how)
+        checks = checks_of(self.stack, self.home.apps, self.inventory)
+        return Provision(self.home, self.plays, self.stack, self.inventory, secrets, checks, "me", **how)
 
     def held(self, given: Provision) -> GateHeld:
         before = len(self.plays.told)
@@ -91,7 +114,7 @@ class Bench:
 @pytest.fixture
 def bench() -> Bench:
     """The fleet as it was provisioned: data1 leads, data2 follows."""
-    stack = on_hosts_of(read_stack(PLAZA), HOME)
+    stack = on_hosts_of(impatient_stack(), HOME)
     mark = f"digest {fingerprints(stack, SECRETS)}"
     servers = {"data1": Server(leads=True), "data2": Server()}
     return Bench(HomeInMemory(servers, marks=dict.fromkeys(HOME.hosts, mark)), stack)
@@ -229,3 +252,86 @@ def test_a_host_whose_run_was_broken_off_is_not_provisioned(bench: Bench) -> Non
     bench.provision().apply(STEP, CONTEXT)
     bench.home.unfinished = {"app1"}
     assert bench.provision().verify(STEP, CONTEXT) is Verdict.FAIL
+
+
+@pytest.fixture
+def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(restarting, "STEADY_SECONDS", 0.0)
+    monkeypatch.setattr(restarting, "REJOIN_SECONDS", 0.0)
+    monkeypatch.setattr(duerestarts, "LOOK_AGAIN_SECONDS", 0.0)
+
+
+GOES_OVER_BOTH = ["app1 worker", "app1 web", "app2 worker", "app2 web"]
+
+
+@pytest.mark.usefixtures("no_waiting")
+def test_what_was_given_other_files_is_restarted_host_by_host_and_then_it_is_there(bench: Bench) -> None:
+    bench.plays.due = ["app2", "app1"]
+    outcome = bench.provision().apply(STEP, CONTEXT)
+    assert bench.home.apps.restarted == GOES_OVER_BOTH
+    assert outcome.detail["restarts"].keys() == {"app1", "app2"} and outcome.detail["restarted"].startswith("app1 ")
+    assert bench.provision().verify(STEP, CONTEXT) is Verdict.PASS
+
+
+def test_where_nothing_is_due_hosts_with_processes_are_asked_for_that_and_nothing_more(bench: Bench) -> None:
+    bench.provision().apply(STEP, CONTEXT)
+    assert bench.home.asked[-2:] == ["app1", "app2"] and bench.home.apps.calls == 0
+    of_secrets, of_servers = len(HOME.hosts), bench.home.calls
+    assert len(bench.home.asked) == of_secrets + of_servers + 2
+
+
+@pytest.mark.usefixtures("no_waiting")
+def test_a_run_that_was_killed_before_the_restarts_is_not_there_and_the_next_one_restarts(bench: Bench) -> None:
+    bench.plays.due = ["app1", "app2"]
+    bench.home.apps.dies_at = 1
+    with pytest.raises(KeyboardInterrupt):
+        bench.provision().apply(STEP, CONTEXT)
+    assert bench.home.marks["app1"] == bench.home.marks["edge1"], "the play went through"
+    assert bench.provision().verify(STEP, CONTEXT) is Verdict.FAIL
+    bench.plays.due = ()
+    bench.provision().apply(STEP, CONTEXT)
+    assert bench.home.apps.restarted == GOES_OVER_BOTH
+    assert bench.provision().verify(STEP, CONTEXT) is Verdict.PASS
+
+
+def test_a_mark_of_a_unit_that_is_no_process_of_the_host_is_nobodys(bench: Bench) -> None:
+    bench.home.apps.machines["app1"].due = ["moved-away.service"]
+    bench.provision().apply(STEP, CONTEXT)
+    assert bench.provision().verify(STEP, CONTEXT) is Verdict.PASS
+    assert bench.home.apps.restarted == []
+
+
+@pytest.mark.usefixtures("no_waiting")
+@pytest.mark.parametrize(("unreachable", "fault"), [(True, Unreachable), (False, GateHeld)])
+def test_a_host_on_which_the_play_fails_keeps_no_process_from_what_it_was_given(
+    bench: Bench, unreachable: bool, fault: type[Exception]
+) -> None:
+    """Its password may be another one on the database's host by now."""
+    bench.plays.due = ["app1", "app2"]
+    failed = HostPlay("edge2", failed=not unreachable, unreachable=unreachable, failure="it went wrong")
+    bench.plays.ends = {"edge2": failed}
+    with pytest.raises(fault, match="it went wrong"):
+        bench.provision().apply(STEP, CONTEXT)
+    assert bench.home.apps.restarted == GOES_OVER_BOTH
+    bench.home.apps.is_bad = lambda host, runs: bool(bench.home.apps.restarted)
+    bench.home.apps.restarted.clear()
+    with pytest.raises(GateHeld, match=r"plaza-web.service on app1: not healthy.*before that, .*it went wrong"):
+        bench.provision().apply(STEP, CONTEXT)
+
+
+@pytest.mark.usefixtures("no_waiting")
+def test_a_host_that_is_lost_after_the_play_is_named_when_the_others_are_restarted(bench: Bench) -> None:
+    bench.plays.due = ["app1", "app2"]
+    bench.home.away = {"app1"}
+    bench.plays.ends = {"app1": HostPlay("app1", ok=1)}
+    with pytest.raises(Unreachable):
+        bench.provision().apply(STEP, CONTEXT)
+    assert bench.home.apps.restarted == ["app2 worker", "app2 web"]
+
+
+@pytest.mark.usefixtures("no_waiting")
+def test_a_run_of_one_host_restarts_what_is_due_there_while_the_other_answers(bench: Bench) -> None:
+    bench.plays.due = ["app1", "app2"]
+    bench.provision(narrowed=Narrowed(("app2",))).apply(STEP, CONTEXT)
+    assert bench.home.apps.restarted == ["app2 worker", "app2 web"]
+    assert bench.provision().verify(STEP, CONTEXT) is Verdict.FAIL, "the other one is due yet"

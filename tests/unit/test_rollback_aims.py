@@ -6,7 +6,7 @@ from migrate.action import StepContext
 from migrate.check import ChecksHeld, Verdict
 from migrate.errors import GateHeld
 from migrate.stack import Stack
-from migrate.target import rolling
+from migrate.target import restarting
 from migrate.target.attempts import Attempt
 from migrate.target.standing import Installed
 from tests.hosts_in_memory import Machine
@@ -17,8 +17,8 @@ CONTEXT = StepContext()
 
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rolling, "STEADY_SECONDS", 0.0)
-    monkeypatch.setattr(rolling, "REJOIN_SECONDS", 0.0)
+    monkeypatch.setattr(restarting, "STEADY_SECONDS", 0.0)
+    monkeypatch.setattr(restarting, "REJOIN_SECONDS", 0.0)
 
 
 @pytest.fixture(scope="module")
