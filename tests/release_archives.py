@@ -1,6 +1,7 @@
 """Release archives for tests: a server and a worker in one wheel, small enough to be made on the spot."""
 
 import base64
+import gzip
 import hashlib
 import io
 import json
@@ -76,7 +77,12 @@ def release(folder: Path, version: str, *, says: str | None = None, fault: Fault
 
 
 def write_tarball(path: Path, files: Mapping[str, bytes]) -> None:
-    with tarfile.open(path, "w:gz") as archive:
+    """The same files make the same bytes, whenever they are written."""
+    with (
+        path.open("wb") as raw,
+        gzip.GzipFile("", "wb", fileobj=raw, mtime=0) as packed,
+        tarfile.open(mode="w", fileobj=packed) as archive,
+    ):
         for name, content in files.items():
             member = tarfile.TarInfo(name)
             member.size = len(content)
