@@ -1,5 +1,6 @@
 """The app's release on the hosts that run it: a virtual environment of its own, switched to host by host."""
 
+import gzip
 import hashlib
 import json
 import re
@@ -25,6 +26,7 @@ from migrate.target.releasehome import ReleaseHome
 from migrate.target.standing import Installed, as_document
 
 SAFE_VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
+READ_BYTES = 1 << 20
 INSTALL_SECONDS = 900.0
 OF_THE_MOVE = "restore.release"
 """Kind of the step that installs what the archive of the old home holds."""
@@ -59,6 +61,9 @@ def read_release(path: Path, name: str) -> ReleaseArchive:
             f"the release cannot be opened: {fault.strerror}", where=str(path), expected=expected
         ) from fault
     try:
+        with gzip.open(path) as packed:
+            while packed.read(READ_BYTES):
+                pass  # its checksum stands at the end, and a tar ends before
         with tarfile.open(path, "r:gz") as archive:
             names = [member.name.removeprefix("./") for member in archive]
             member = next((m for m in archive.getmembers() if m.name.removeprefix("./") == "release.json"), None)
