@@ -12,26 +12,14 @@ from migrate.action import StepContext
 from migrate.check import ChecksHeld, Verdict
 from migrate.errors import GateHeld, Interrupted, LockHeld, Unreachable
 from migrate.stack import Stack
-from migrate.target import duerestarts, provision, restarting
+from migrate.target import provision, restarting
 from migrate.target.duerestarts import DueRestarts
 from tests.hosts_in_memory import HostsInMemory, inventory_with
-from tests.rolled_home import BOTH, NEW, checks_of, home_of, impatient_stack, machines
+from tests.rolled_home import BOTH, NEW, checks_of, home_of, machines
 
 CONTEXT = StepContext()
 UNITS = ["plaza-worker.service", "plaza-web.service"]
 SERVICES = ["worker", "web"]
-
-
-@pytest.fixture(autouse=True)
-def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(restarting, "STEADY_SECONDS", 0.0)
-    monkeypatch.setattr(restarting, "REJOIN_SECONDS", 0.0)
-    monkeypatch.setattr(duerestarts, "LOOK_AGAIN_SECONDS", 0.0)
-
-
-@pytest.fixture(scope="module")
-def stack() -> Stack:
-    return impatient_stack()
 
 
 def due_machines(*names: str) -> HostsInMemory:

@@ -6,24 +6,12 @@ from migrate.action import StepContext
 from migrate.check import ChecksHeld, Verdict
 from migrate.errors import GateHeld
 from migrate.stack import Stack
-from migrate.target import restarting
 from migrate.target.attempts import Attempt
 from migrate.target.standing import Installed
 from tests.hosts_in_memory import Machine
-from tests.rolled_home import FIRST, NEW, OLD, folder, home_of, impatient_stack, machines
+from tests.rolled_home import FIRST, NEW, OLD, folder, home_of, machines
 
 CONTEXT = StepContext()
-
-
-@pytest.fixture(autouse=True)
-def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(restarting, "STEADY_SECONDS", 0.0)
-    monkeypatch.setattr(restarting, "REJOIN_SECONDS", 0.0)
-
-
-@pytest.fixture(scope="module")
-def stack() -> Stack:
-    return impatient_stack()
 
 
 def test_a_rollback_takes_the_last_release_out_of_what_was_proved(stack: Stack) -> None:

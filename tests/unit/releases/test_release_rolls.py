@@ -6,24 +6,12 @@ from migrate.action import StepContext
 from migrate.check import ChecksHeld, Verdict
 from migrate.errors import GateHeld, Unreachable
 from migrate.stack import Stack
-from migrate.target import restarting
 from migrate.target.standing import REMEMBERED, Installed, history_with
 from migrate.target.waves import waves_of
 from tests.hosts_in_memory import inventory_with
-from tests.rolled_home import BOTH, FIRST, NEW, OLD, folder, home_of, impatient_stack, machines
+from tests.rolled_home import BOTH, FIRST, NEW, OLD, folder, home_of, machines
 
 CONTEXT = StepContext()
-
-
-@pytest.fixture(autouse=True)
-def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(restarting, "STEADY_SECONDS", 0.0)
-    monkeypatch.setattr(restarting, "REJOIN_SECONDS", 0.0)
-
-
-@pytest.fixture(scope="module")
-def stack() -> Stack:
-    return impatient_stack()
 
 
 def test_one_host_goes_first_and_the_others_by_thirds(stack: Stack) -> None:

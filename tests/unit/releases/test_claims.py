@@ -13,25 +13,13 @@ from migrate.action import StepContext
 from migrate.check import ChecksHeld, Verdict
 from migrate.errors import LockHeld, Unreachable
 from migrate.stack import Stack
-from migrate.target import restarting
 from migrate.target.claims import CLAIM_MINUTES, GIVE_BACK, TAKE, TAKEN
 from migrate.target.release import ReleaseRollback
 from tests.homes import STEP
 from tests.hosts_in_memory import inventory_with
-from tests.rolled_home import BOTH, FIRST, NEW, OLD, checks_of, folder, home_of, impatient_stack, machines
+from tests.rolled_home import BOTH, FIRST, NEW, OLD, checks_of, folder, home_of, machines
 
 CONTEXT = StepContext()
-
-
-@pytest.fixture(autouse=True)
-def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(restarting, "STEADY_SECONDS", 0.0)
-    monkeypatch.setattr(restarting, "REJOIN_SECONDS", 0.0)
-
-
-@pytest.fixture(scope="module")
-def stack() -> Stack:
-    return impatient_stack()
 
 
 def test_a_second_operator_touches_nothing_while_the_first_is_at_work(stack: Stack) -> None:
