@@ -8,10 +8,12 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from migrate.check import Verdict
+from migrate.errors import Missing, OutsideProblem, UsageProblem
 from migrate.inventory import Host
 from migrate.mailing import LogsCheck
 from migrate.ports import Completed
 from migrate.secret import Secret
+from migrate.target import logsearch
 from migrate.target.authority import Authority, new_authority
 from migrate.target.logsearch import Question, lines_of
 from migrate.target.looks import marks_command, marks_finding
@@ -177,6 +179,21 @@ def test_a_host_that_is_not_heard_of_is_named(home: Home, keeper: Host) -> None:
     assert (finding.verdict, finding.detail) == (Verdict.FAIL, "not heard of within 60 s: nowhere9 (never)")
     ages = {name: age for name, age in json.loads(answer).items() if age is not None}
     assert marks_finding(json.dumps(ages), LogsCheck()).verdict is Verdict.PASS
+
+
+def test_a_question_that_is_at_fault_is_told_from_lines_that_cannot_be_read(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ask(question: Question) -> list[str]:
+        return lines_of(home.stack, home.inventory, home.hosts, home.secrets, question)
+
+    assert ask(Question(text="no line says that")) == []
+    with pytest.raises(UsageProblem, match="journalctl does not take the question: .*pattern"):
+        ask(Question(text="("))
+    monkeypatch.setattr(logsearch, "FOLDER", "/var/log/journal/nowhere")
+    with pytest.raises(OutsideProblem, match="its lines cannot be read: .*No such file") as fault:
+        ask(Question())
+    assert not isinstance(fault.value, Missing) and "journalctl -D /var/log/journal/nowhere" in fault.value.hint
 
 
 def test_no_secret_is_in_the_lines_of_all_hosts(home: Home, keeper: Host) -> None:
