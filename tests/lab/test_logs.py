@@ -188,10 +188,10 @@ def test_a_question_that_is_at_fault_is_told_from_lines_that_cannot_be_read(
         return lines_of(home.stack, home.inventory, home.hosts, home.secrets, question)
 
     assert ask(Question(text="no line says that")) == []
-    with pytest.raises(UsageProblem, match="journalctl does not take the question: .*pattern"):
+    with pytest.raises(UsageProblem, match=r"journalctl does not take the question: .*pattern"):
         ask(Question(text="("))
     monkeypatch.setattr(logsearch, "FOLDER", "/var/log/journal/nowhere")
-    with pytest.raises(OutsideProblem, match="its lines cannot be read: .*No such file") as fault:
+    with pytest.raises(OutsideProblem, match=r"its lines cannot be read: .*No such file") as fault:
         ask(Question())
     assert not isinstance(fault.value, Missing) and "journalctl -D /var/log/journal/nowhere" in fault.value.hint
 
