@@ -94,8 +94,8 @@ class EventFold:
         parts = [result.get(key) for key in ("msg", "stderr", "module_stderr", "module_stdout", "censored")]
         words = [str(part).strip() for part in parts if part]
         told = "\n".join(dict.fromkeys(words)) or "no reason given"
-        told = END_OF_CONNECTION.sub("the connection ended: ", plain_text(told))
-        return redacted(self._secrets, f"{_title(data)}: {told}")[:FAILURE_CHARACTERS]
+        told = END_OF_CONNECTION.sub("the connection ended: ", plain_text(told) + "\n").strip()
+        return redacted(self._secrets, f"{_title(data)}: {told.removesuffix(':')}")[:FAILURE_CHARACTERS]
 
     def result(self, playbook: str, seconds: float) -> PlayResult:
         """A host that was expected and that Ansible never came to counts as failed."""

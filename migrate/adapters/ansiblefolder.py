@@ -5,6 +5,7 @@ import fcntl
 import json
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -17,6 +18,7 @@ from migrate.inventory import Host, Inventory
 
 KEPT_RUNS = 10
 LOCK = "lock"
+CONFIGURATION = "ansible.cfg"
 SECRET_FOLDERS = ("env", "private")
 SILENCE_SECONDS = 15
 SILENCES = 4
@@ -57,7 +59,7 @@ class RunFolder:
 
     def write_empty_configuration(self) -> Path:
         """So that no ansible.cfg of the operator's, wherever it stands, has a say."""
-        target = self.path / "ansible.cfg"
+        target = self.path / CONFIGURATION
         _write_private(target, "")
         return target
 
@@ -84,6 +86,9 @@ def _connection(host: Host) -> dict[str, Any]:
         "ansible_host": host.address,
         "ansible_port": host.port,
         "ansible_user": host.user,
+        "ansible_host_key_checking": True,
+        "ansible_ssh_host_key_checking": True,
+        "mitogen_task_isolation": "fork",
         "mitogen_ssh_keepalive_interval": SILENCE_SECONDS,
         "mitogen_ssh_keepalive_count": SILENCES,
     }
@@ -121,14 +126,26 @@ def _clean_after_kill(path: Path) -> None:
 
 
 def _clean(path: Path) -> None:
+    if (path / "private").exists():
+        _end_what_outlived(path / CONFIGURATION)
     sockets = _sockets_of(path)
     if sockets.exists():
-        for socket in sockets.iterdir():
+        for socket in sockets.glob("[0-9a-f]" * 40):  # of ssh: %C
             _end_connection(socket)
         shutil.rmtree(sockets, ignore_errors=True)
     for name in SECRET_FOLDERS:
         if (path / name).exists():
             shutil.rmtree(path / name)
+
+
+def _end_what_outlived(configuration: Path) -> None:
+    """Ends what a run has started and has not ended. Ansible's workers are in sessions of their own; they hold secrets,
+    and one whose run was killed may wait for its answer without end."""
+    mark = f"ANSIBLE_CONFIG={configuration}".encode()
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it has ended, or is not ours
+            if mark in (process / "environ").read_bytes().split(b"\0"):
+                os.kill(int(process.name), signal.SIGKILL)
 
 
 def _end_connection(socket: Path) -> None:

@@ -261,7 +261,7 @@ def test_an_environment_that_no_process_starts_with_stops_at_the_first_host_and_
         said = (
             f"plaza-web.service on {first}: not healthy with what it was given; still run with what they had: {second}"
         )
-        assert said in held.value.what and "encodings" in held.value.hint
+        assert said in held.value.what and "PYTHONHOME = '/nowhere'" in held.value.hint
         assert site.home.says(second, "systemctl show -P MainPID plaza-web") == before
         assert bad.provision().verify(STEP, CONTEXT) is Verdict.FAIL
         outcome = site.home.provision().apply(STEP, CONTEXT)

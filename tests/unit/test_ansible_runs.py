@@ -37,6 +37,25 @@ def inventory(tmp_path: Path) -> Inventory:
     return read_inventory(tmp_path / "hosts.yml")
 
 
+SSH = """#!/bin/sh
+echo "$*" >>{log}
+while [ "$1" != 127.0.0.1 ]; do shift; done
+shift
+exec sh -c "$*"
+"""
+
+
+@pytest.fixture
+def over_ssh(tmp_path: Path) -> Inventory:
+    """A host that is this machine, by a program in the place of ssh that writes down how it was called."""
+    program = tmp_path / "ssh"
+    program.write_text(SSH.format(log=tmp_path / "called"))
+    program.chmod(0o700)
+    told = f"{{ansible_host: 127.0.0.1, ansible_ssh_executable: {program}, ansible_host_key_checking: false}}"
+    (tmp_path / "hosts.yml").write_text(f"all: {{hosts: {{one: {told}}}}}\n")
+    return read_inventory(tmp_path / "hosts.yml")
+
+
 def playbook(folder: Path, *tasks: str) -> Path:
     path = folder / "play.yml"
     path.write_text("- hosts: all\n  gather_facts: false\n  tasks:\n" + "".join(f"    - {task}\n" for task in tasks))
@@ -117,21 +136,44 @@ def test_silent_hosts_are_unreachable(tmp_path: Path) -> None:
         run(tmp_path, read_inventory(tmp_path / "hosts.yml"), "ansible.builtin.ping: {}")
 
 
-def test_cancelling_ends_the_run_in_seconds(tmp_path: Path, inventory: Inventory) -> None:
-    started = threading.Event()
+def test_no_inventory_turns_off_that_host_keys_are_checked(tmp_path: Path, over_ssh: Inventory) -> None:
+    assert run(tmp_path, over_ssh, "ansible.builtin.ping: {}")
+    [called] = (tmp_path / "called").read_text().splitlines()
+    words = called.partition(" 127.0.0.1 ")[0]
+    assert "StrictHostKeyChecking yes" in words and "StrictHostKeyChecking=yes" in words
+    assert "StrictHostKeyChecking no" not in words and "HostsFile /dev/null" not in words
+    assert "ServerAliveInterval 15" in words and "ServerAliveCountMax 4" in words
+
+
+def test_one_connection_serves_a_run_and_a_proof_by_ssh_itself_makes_another(
+    tmp_path: Path, over_ssh: Inventory
+) -> None:
+    proof = "{ansible.builtin.wait_for_connection: {timeout: 20}, vars: {ansible_connection: ansible.builtin.ssh}}"
+    assert run(tmp_path, over_ssh, *["ansible.builtin.ping: {}"] * 5)
+    assert len((tmp_path / "called").read_text().splitlines()) == 1
+    assert run(tmp_path, over_ssh, "ansible.builtin.ping: {}", proof)
+    assert len((tmp_path / "called").read_text().splitlines()) > 2
+
+
+@pytest.mark.parametrize("way", ["inventory", "over_ssh"])
+def test_cancelling_ends_the_run_in_seconds(tmp_path: Path, way: str, request: pytest.FixtureRequest) -> None:
+    inventory: Inventory = request.getfixturevalue(way)
+    begun = tmp_path / "begun"
+    task = (
+        f"{{name: Sleep, ansible.builtin.command: {{argv: [sh, -c, 'touch {begun}; sleep 60']}}, changed_when: false}}"
+    )
     began = time.monotonic()
     with pytest.raises(Interrupted) as stop:
-        run(
-            tmp_path, inventory, "{name: Sleep, ansible.builtin.command: sleep 60, changed_when: false}",
-            cancelled=started.is_set, on_task=lambda task: started.set(),
-        )  # fmt: skip
-    assert time.monotonic() - began < 15 and stop.value.exit_code == 130
+        run(tmp_path, inventory, task, cancelled=begun.exists)
+    assert time.monotonic() - began < 30 and stop.value.exit_code == 130
     assert not list((tmp_path / "state").rglob("env"))
+    assert not playbooks_that_run(tmp_path / "play.yml"), "a worker outlived its run"
 
 
 def test_a_run_that_overruns_its_bound_is_ended_and_names_the_task(tmp_path: Path, inventory: Inventory) -> None:
     with pytest.raises(Unreachable, match="at: Sleep"):
         run(tmp_path, inventory, "{name: Sleep, ansible.builtin.command: sleep 60, changed_when: false}", timeout=4.0)
+    assert not playbooks_that_run(tmp_path / "play.yml"), "a worker outlived its run"
 
 
 def test_it_works_beside_another_run_in_a_thread_of_its_own(tmp_path: Path, inventory: Inventory) -> None:
@@ -180,7 +222,9 @@ def test_after_kill_9_nothing_runs_on_and_the_next_run_removes_the_secrets(
 
 
 def playbooks_that_run(path: Path) -> list[str]:
-    lines = subprocess.run(["ps", "-eo", "stat,args"], capture_output=True, text=True, check=True).stdout.splitlines()
+    lines = subprocess.run(
+        ["ps", "-ww", "-eo", "stat,args"], capture_output=True, text=True, check=True
+    ).stdout.splitlines()
     return [line for line in lines if str(path) in line and "ansible-playbook" in line and not line.startswith("Z")]
 
 
