@@ -18,7 +18,8 @@ from migrate.lab.command import CommandFailed, call, succeeds
 
 # /tmp on the disk, as on a server: a tenth of the memory is too little for a dump.
 NSPAWN_ENVIRONMENT = {"SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1", "SYSTEMD_NSPAWN_TMPFS_TMP": "0"}
-KILL_SECONDS = 10.0
+KILL_SECONDS = 60.0
+"""What waits for a busy disk ends only when that answers."""
 POLL_SECONDS = 0.02
 
 
