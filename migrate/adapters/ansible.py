@@ -13,7 +13,7 @@ import ansible_runner
 from ansible_runner.config.runner import RunnerConfig
 
 from migrate.adapters.ansibleevents import EventFold, plain_text, redacted
-from migrate.adapters.ansiblefolder import SILENCE_SECONDS, SILENCES, RunFolder
+from migrate.adapters.ansiblefolder import RunFolder
 from migrate.errors import GateHeld, Interrupted, Unreachable
 from migrate.inventory import Inventory
 from migrate.ports import PlayResult
@@ -26,6 +26,17 @@ LAST_WORDS_BYTES = 4000
 STRATEGY = "mitogen_free"
 """Hosts do not wait for each other, and each keeps one Python for the whole run: docs/adr/0085."""
 STRATEGIES = Path(ansible_mitogen.__file__).parent / "plugins" / "strategy"
+SILENCE_SECONDS = 15
+SILENCES = 4
+"""A host that has said nothing for as many times as long is lost."""
+FIXED = {
+    "ansible_host_key_checking": True,
+    "ansible_ssh_host_key_checking": True,
+    "mitogen_task_isolation": "fork",
+    "mitogen_ssh_keepalive_interval": SILENCE_SECONDS,
+    "mitogen_ssh_keepalive_count": SILENCES,
+}
+"""What no inventory may set otherwise."""
 INHERITED = ("HOME", "USER", "LOGNAME", "TZ", "SSH_AUTH_SOCK")
 
 
@@ -54,7 +65,7 @@ class AnsiblePlaybooks:
         fold = EventFold(expected, secrets, on_task)
         began = time.monotonic()
         with RunFolder.make(self._folder, playbook.stem) as folder:
-            folder.write_variables({**variables, **_secret_variables(secrets)})
+            folder.write_variables({**variables, **_secret_variables(secrets), **FIXED})
             folder.write_settings({"pexpect_timeout": POLL_SECONDS, "job_timeout": int(timeout)})
             overlay = folder.write_addresses(inventory)
             runner = ansible_runner.interface.init_runner(

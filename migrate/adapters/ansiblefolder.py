@@ -20,9 +20,6 @@ KEPT_RUNS = 10
 LOCK = "lock"
 CONFIGURATION = "ansible.cfg"
 SECRET_FOLDERS = ("env", "private")
-SILENCE_SECONDS = 15
-SILENCES = 4
-"""A host that has said nothing for as many times as long is lost."""
 
 
 @dataclass(frozen=True)
@@ -86,11 +83,6 @@ def _connection(host: Host) -> dict[str, Any]:
         "ansible_host": host.address,
         "ansible_port": host.port,
         "ansible_user": host.user,
-        "ansible_host_key_checking": True,
-        "ansible_ssh_host_key_checking": True,
-        "mitogen_task_isolation": "fork",
-        "mitogen_ssh_keepalive_interval": SILENCE_SECONDS,
-        "mitogen_ssh_keepalive_count": SILENCES,
     }
     if host.private_key:
         variables["ansible_ssh_private_key_file"] = str(host.private_key.resolve())

@@ -51,8 +51,11 @@ def over_ssh(tmp_path: Path) -> Inventory:
     program = tmp_path / "ssh"
     program.write_text(SSH.format(log=tmp_path / "called"))
     program.chmod(0o700)
-    told = f"{{ansible_host: 127.0.0.1, ansible_ssh_executable: {program}, ansible_host_key_checking: false}}"
-    (tmp_path / "hosts.yml").write_text(f"all: {{hosts: {{one: {told}}}}}\n")
+    (tmp_path / "host_vars").mkdir()
+    (tmp_path / "host_vars" / "one.yml").write_text(
+        f"ansible_ssh_executable: {program}\nansible_host_key_checking: false\n"
+    )
+    (tmp_path / "hosts.yml").write_text("all: {hosts: {one: {ansible_host: 127.0.0.1}}}\n")
     return read_inventory(tmp_path / "hosts.yml")
 
 
