@@ -29,6 +29,10 @@ class Machine:
     """Who has claimed the release there."""
     due: list[str] = field(default_factory=list)
     """Units that live with other files than they started with."""
+    was_well: set[str] = field(default_factory=set)
+    """Units that served until they were restarted with those, and have not passed since."""
+    mute: bool = False
+    """Its systemd does not answer."""
 
 
 @dataclass
@@ -55,6 +59,8 @@ class HostsInMemory:
         machine = self.machines[host.name]
         if machine.full and list(command)[:3] == ["sh", "-c", standing.SWITCH]:
             return Completed(host.name, "sh", 1, "", "ln: .current: No space left on device")
+        if machine.mute and list(command)[2:3] == [standing.OBSERVE]:
+            return Completed(host.name, "sh", 1, "", "Failed to connect to bus")
         if list(command)[2:3] == [claims.TAKE] and machine.holder not in ("", command[-1]):
             return Completed(host.name, "sh", claims.TAKEN, machine.holder, "")
         if command[0] == "systemctl" and command[1] in ("is-active", "is-enabled") and not machine.wanted:
@@ -86,7 +92,10 @@ class HostsInMemory:
             case ["sh", "-c", restarting.RESTART, _, unit]:
                 machine.runs = machine.current
                 self.restarted.append(f"{name} {unit.removeprefix('plaza-').removesuffix('.service')}")
+            case ["sh", "-c", restarting.WAS_WELL, _, *units]:
+                machine.was_well.update(units)
             case ["sh", "-c", restarting.TAKEN_UP, _, *units]:
+                machine.was_well.difference_update(units)
                 machine.due = [unit for unit in machine.due if unit not in units]
             case ["systemctl", "show", *_]:
                 return "NRestarts=0\nActiveState=active"
@@ -133,6 +142,7 @@ def _observed(machine: Machine, units: Sequence[str]) -> Iterator[str]:
     running = "activating" if machine.crashes else "active"
     state = f"{running} enabled" if machine.wanted else "inactive disabled"
     yield from (f"unit {unit} {state}" for unit in units)
+    yield from (f"was_well {unit}" for unit in machine.was_well)
 
 
 def inventory_with(groups: Mapping[str, tuple[str, ...]]) -> Inventory:

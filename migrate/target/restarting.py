@@ -29,8 +29,11 @@ starts everything anew, forgets them."""
 AGE = 'systemctl show -P ActiveEnterTimestampMonotonic "$1"; cut -d " " -f 1 /proc/uptime'
 RESTART = f'mkdir -p {DUE}; : >"{DUE}/.$1"; systemctl reset-failed "$1"; systemctl restart "$1"'
 """systemd counts anew how often a unit was started again, even one that waits for its next start just now."""
-TAKEN_UP = f'cd {DUE} || exit 0; for unit; do [ "$unit" -nt ".$unit" ] || rm -f "$unit"; done'
+TAKEN_UP = f'cd {DUE} || exit 0; for unit; do [ "$unit" -nt ".$unit" ] || rm -f "$unit"; rm -f ".$unit.well"; done'
 """A unit whose files were written after its restart began is due all the same."""
+WAS_WELL = f'mkdir -p {DUE} && cd {DUE} && for unit; do : >".$unit.well"; done'
+"""From before the restart of a process that serves until it has passed: one that is ill with this mark was well until
+it was given other files."""
 STATE = ["systemctl", "show", "-p", "ActiveState,NRestarts"]
 
 
@@ -74,6 +77,17 @@ class Restarting:
         """For as long as its services may take to be healthy at most. Raises GateHeld, Unreachable."""
         bounds = [check.within for name in services for check in self.stack.services[name].checks]
         close_ports(self.hosts, host, ports, sum(bounds) + len(services) * RESTART_SECONDS)
+
+    def note_well(self, host: Host, services: Sequence[str]) -> None:
+        """Services that serve until now are about to be restarted with other files."""
+        units = [self.stack.services[name].unit for name in services]
+        self.hosts.run(host, ["sh", "-c", WAS_WELL, "sh", *units])
+
+    def count(self, host: Host, services: Sequence[str], *, answers: bool) -> None:
+        """Among those that run the services, and answer, or not any more."""
+        for name in services:
+            others = [other for other in self.running.get(name, []) if other != host.name]
+            self.running[name] = [*others, host.name] if answers else others
 
     def restart(self, host: Host, services: Sequence[str], began: float) -> Restarted:
         """One service after the other. The host opens when all are healthy and steady, and is left as it is where one

@@ -12,7 +12,7 @@ from migrate.target.closing import open_ports
 from migrate.target.restarting import Restarted, Restarting
 from migrate.target.sidebyside import answers_and_faults_of
 from migrate.target.standing import Installed, ReleaseOnHosts, Standing
-from migrate.target.waves import Wave, waves_of
+from migrate.target.waves import Wave, units_of, waves_of
 
 
 @dataclass
@@ -31,12 +31,11 @@ class Rolling:
         """Raises ChecksHeld once every host that runs is back with the release before; OutsideProblem where a host is
         lost on the way: the others stay as they are, and the next call goes on."""
         running = [host for host in hosts if standings[host.name].wanted]
-        ahead = [host for host in running if not self.there.runs_next(standings[host.name], release)]
-        ahead.sort(key=lambda host: standings[host.name].serves)  # who serves nobody takes nobody away
+        waves = self._waves_ahead(standings, running, release)
+        ahead = [host for wave in waves for host in wave.hosts]
         self._count_running(standings, running)
         unproved = [h for h in running if h not in ahead and standings[h.name].proved != release]
         done = self._waves(unproved)
-        waves = self._waves(ahead)
         for wave in waves[:1]:
             self.gates.let_others_rejoin(self._waves([host for host in running if host not in wave.hosts]))
         for index, wave in enumerate(waves):
@@ -56,6 +55,18 @@ class Rolling:
                 self.there.switch(host, self.there.folder(release))
                 self.there.settle(host)
 
+    def _waves_ahead(
+        self, standings: Mapping[str, Standing], running: Sequence[Host], release: Installed
+    ) -> list[Wave]:
+        """Who is closed goes before all kinds, even one that runs the release by now: nothing but its gates opens it,
+        and whoever else went first could be the last that answers. Who serves nobody goes first of its kind."""
+        closed = [host for host in running if standings[host.name].closed]
+        ahead = [
+            host for host in running if host not in closed and not self.there.runs_next(standings[host.name], release)
+        ]
+        ahead.sort(key=lambda host: standings[host.name].serves)
+        return [*self._waves(closed), *self._waves(ahead)]
+
     def _strays(self, hosts: Sequence[Host], standings: Mapping[str, Standing], release: Installed) -> list[Wave]:
         """Hosts that a deploy before this one has left with a release that was never proved."""
         proved = self.proved
@@ -67,7 +78,8 @@ class Rolling:
         for wave in self._waves(running):
             for name in wave.services:
                 unit = self.gates.stack.services[name].unit
-                ready = [host.name for host in wave.hosts if unit in standings[host.name].wanted]
+                found = {host.name: standings[host.name] for host in wave.hosts}
+                ready = [host for host, standing in found.items() if unit in standing.wanted and not standing.closed]
                 self.gates.running.setdefault(name, []).extend(ready)
 
     def document(self) -> dict[str, dict[str, float]]:
@@ -87,7 +99,15 @@ class Rolling:
 
         ended, faults = answers_and_faults_of(wave.hosts, switch)
         self.switched.update(ended)
+        for one in ended.values():
+            self._count_healthy(one, wave.services, standings)
         return list(ended.values()), list(faults.values())
+
+    def _count_healthy(self, one: Restarted, services: Sequence[str], standings: Mapping[str, Standing]) -> None:
+        if not one.holds:
+            units = units_of(self.gates.stack, services)
+            wanted = [name for name, unit in units.items() if unit in standings[one.host.name].wanted]
+            self.gates.count(one.host, wanted, answers=True)
 
     def _switch_host(self, host: Host, services: Sequence[str], standing: Standing, folder: str) -> Restarted:
         began = time.monotonic()
@@ -147,6 +167,7 @@ class Rolling:
             ended = self._switch_host(host, services, standing, folder)
         except CloudexitError as problem:
             return problem.what
+        self._count_healthy(ended, services, {host.name: standing})
         return "; ".join(f"{result.name}: {result.detail}" for result in ended.results if result.holds)
 
     def _before(self, standing: Standing, release: Installed) -> str:

@@ -13,6 +13,7 @@ from migrate.errors import GateHeld
 from migrate.inventory import Host
 from migrate.ports import Completed, Hosts
 from migrate.target.closing import TABLE
+from migrate.target.restarting import DUE
 
 LOOK_SECONDS = 20.0
 PRUNE_SECONDS = 120.0
@@ -35,6 +36,7 @@ shift
 for unit; do
   state=$(systemctl show -P ActiveState "$unit") && [ -n "$state" ] || exit 1
   echo "unit $unit $state $(systemctl is-enabled "$unit" 2>/dev/null)"
+  [ ! -e "{DUE}/.$unit.well" ] || echo "was_well $unit"
 done
 """
 """A host whose systemd does not answer has not said that nothing runs there."""
@@ -85,6 +87,8 @@ class Standing:
     """Units that run."""
     closed: bool = False
     """Whether a command that ended half-way has left its ports closed, for some minutes at most."""
+    was_well: frozenset[str] = frozenset()
+    """Units that served until they were restarted with other files, and have not passed since."""
 
     @property
     def proved(self) -> Installed | None:
@@ -166,6 +170,7 @@ def _standing(done: Completed) -> Standing:
         installed=frozenset(words[-1] for words in said.get("installed", []) if len(words) == 2),
         wanted=frozenset(words[0] for words in said.get("unit", []) if _is_wanted(words[1:])),
         active=frozenset(words[0] for words in said.get("unit", []) if words[1:2] == ["active"]),
+        was_well=frozenset(words[0] for words in said.get("was_well", []) if words),
     )
 
 

@@ -3,8 +3,9 @@ lost host or a deploy changes."""
 
 import os
 import subprocess
-from collections.abc import Callable
+from collections.abc import Mapping
 from pathlib import Path
+from time import sleep
 
 import pytest
 
@@ -13,40 +14,19 @@ from migrate.check import ChecksHeld, Verdict
 from migrate.errors import GateHeld, Interrupted, LockHeld, Unreachable
 from migrate.stack import Stack
 from migrate.target import provision, restarting
-from migrate.target.duerestarts import DueRestarts
 from tests.hosts_in_memory import HostsInMemory, inventory_with
-from tests.rolled_home import BOTH, NEW, checks_of, home_of, machines
-
-CONTEXT = StepContext()
-UNITS = ["plaza-worker.service", "plaza-web.service"]
-SERVICES = ["worker", "web"]
-
-
-def due_machines(*names: str) -> HostsInMemory:
-    hosts = machines(*names)
-    for machine in hosts.machines.values():
-        machine.due = list(UNITS)
-    return hosts
-
-
-def take_up(stack: Stack, hosts: HostsInMemory, context: StepContext = CONTEXT, who: str = "me") -> list[str]:
-    """What a provision does once it has read what is due; returns hosts that were restarted."""
-    inventory = inventory_with(dict.fromkeys(hosts.machines, BOTH))
-    due = {
-        name: [service for service, unit in zip(SERVICES, UNITS, strict=True) if unit in machine.due]
-        for name, machine in hosts.machines.items()
-        if machine.due
-    }
-    return list(DueRestarts(hosts, stack, inventory, checks_of(stack, hosts, inventory), who).restart(due, context))
-
-
-def webs(hosts: HostsInMemory) -> list[str]:
-    return [line.split()[0] for line in hosts.restarted if line.endswith("web")]
-
-
-def ill_when(hosts: HostsInMemory, is_ill: Callable[[str, bool], bool]) -> None:
-    """By the host, and whether its web server was restarted."""
-    hosts.is_bad = lambda host, runs: is_ill(host, host in webs(hosts))
+from tests.rolled_home import (
+    BOTH,
+    CONTEXT,
+    NEW,
+    UNITS,
+    due_machines,
+    folder,
+    home_of,
+    ill_when,
+    take_up,
+    webs,
+)
 
 
 def test_hosts_are_closed_and_restarted_in_waves_and_are_due_no_more(stack: Stack) -> None:
@@ -92,27 +72,32 @@ def test_one_that_is_not_healthy_stops_the_restarts_and_the_others_go_on_serving
     assert not any(one.closed or one.due for one in hosts.machines.values())
 
 
-def test_who_serves_nobody_goes_first_and_all_of_them_at_once(stack: Stack) -> None:
-    hosts = due_machines("app1", "app2", "app3", "app4")
-    ill_when(hosts, lambda host, restarted: host in ("app2", "app4") and not restarted)
-    take_up(stack, hosts)
-    assert set(webs(hosts)[:2]) == {"app2", "app4"} and webs(hosts)[2:] == ["app1", "app3"]
-    assert not any(one.closed for one in hosts.machines.values())
+def test_a_host_that_cannot_tell_what_runs_there_is_no_lost_one(stack: Stack) -> None:
+    hosts = due_machines("app1", "app2", "app3")
+    hosts.machines["app2"].mute = True
+    with pytest.raises(GateHeld, match="cannot be seen: Failed to connect to bus") as held:
+        take_up(stack, hosts)
+    assert held.value.where == "app2" and "systemctl status" in held.value.hint
+    assert webs(hosts) == ["app1", "app3"]
 
 
-def test_where_nobody_serves_nobody_is_closed_and_all_go_at_once(stack: Stack) -> None:
-    """As when the database has another password."""
-    hosts = due_machines("app1", "app2")
-    closed: list[str] = []
+def test_hosts_of_one_wave_go_one_by_one_where_nobody_else_is_left_to_answer(stack: Stack) -> None:
+    hosts = due_machines("app1", "app2", "app3", "app4", "app5")
+    seen: list[frozenset[str]] = []
 
-    def look(host: str, restarted: bool) -> bool:
-        closed.extend([host] if hosts.machines[host].closed else [])
-        return not restarted
+    def lose(host: str, restarted: bool) -> bool:
+        if restarted and host in ("app1", "app2", "app3"):
+            hosts.lost = {*hosts.lost, host}
+        if restarted and host in ("app4", "app5"):
+            sleep(0.05)  # for as long as another one takes to be closed beside it
+            seen.append(frozenset(name for name in ("app4", "app5") if hosts.machines[name].closed))
+        return False
 
-    ill_when(hosts, look)
-    take_up(stack, hosts)
-    assert closed == []
-    assert sorted(webs(hosts)) == ["app1", "app2"] and not any(one.due for one in hosts.machines.values())
+    ill_when(hosts, lose)
+    with pytest.raises(Unreachable):
+        take_up(stack, hosts)
+    assert webs(hosts)[-2:] == ["app4", "app5"]
+    assert set(seen) == {frozenset({"app4"}), frozenset({"app5"})}
 
 
 def test_a_host_that_is_the_only_one_is_restarted_and_checked_and_not_closed(stack: Stack) -> None:
@@ -215,16 +200,31 @@ def test_restarts_that_die_anywhere_are_ended_by_the_next_and_somebody_always_an
         assert not any(one.closed or one.due for one in hosts.machines.values()), call
 
 
-def test_a_deploy_after_restarts_that_died_anywhere_closes_no_host_while_the_other_is_closed_yet(stack: Stack) -> None:
-    whole = due_machines("app1", "app2")
-    take_up(stack, whole)
+@pytest.mark.parametrize("half_deployed", [False, True], ids=["", "after half a deploy"])
+@pytest.mark.parametrize("groups", [{"app1": BOTH, "app2": BOTH}, {"app1": ("app",), "app2": BOTH}], ids=["", "kinds"])
+@pytest.mark.parametrize("order", ["killed", "not healthy"])
+def test_a_deploy_after_restarts_that_died_anywhere_closes_no_host_while_the_other_is_closed_yet(
+    stack: Stack, half_deployed: bool, groups: Mapping[str, tuple[str, ...]], order: str
+) -> None:
+    def home() -> HostsInMemory:
+        hosts = due_machines(*groups)
+        if half_deployed:
+            hosts.machines["app1"].current = hosts.machines["app1"].runs = folder(NEW)
+        hosts.machines["app1"].due = [unit for unit in UNITS if unit != UNITS[0] or "worker" in groups["app1"]]
+        return hosts
+
+    whole = home()
+    take_up(stack, whole, groups=groups)
     for call in range(1, whole.calls + 1):
-        hosts = due_machines("app1", "app2")
+        hosts = home()
+        ill_when(hosts, lambda host, restarted, bad=order != "killed": bad and restarted and host == "app1")
         hosts.dies_at = call
-        with pytest.raises(KeyboardInterrupt):
-            take_up(stack, hosts)
-        home_of(stack, hosts).roll(NEW, CONTEXT)
-        assert home_of(stack, hosts).verdict(NEW) is Verdict.PASS, call
+        with pytest.raises((KeyboardInterrupt, ChecksHeld)):
+            take_up(stack, hosts, groups=groups)
+        hosts.is_bad, hosts.dies_at = (lambda host, runs: False), 0
+        inventory = inventory_with(groups)
+        home_of(stack, hosts, inventory).roll(NEW, CONTEXT)
+        assert home_of(stack, hosts, inventory).verdict(NEW) is Verdict.PASS, call
         assert not any(one.closed for one in hosts.machines.values()), call
 
 
@@ -238,6 +238,8 @@ def test_a_stop_between_two_hosts_is_gone_on_with(stack: Stack, monkeypatch: pyt
 
 
 def test_a_unit_whose_files_were_written_during_its_restart_stays_due(tmp_path: Path) -> None:
+    subprocess.run(["sh", "-c", restarting.WAS_WELL.replace(restarting.DUE, str(tmp_path)), "sh", "early"], check=True)
+    assert [path.name for path in tmp_path.iterdir()] == [".early.well"]
     for name, age in ((".early", 10), ("early", 20), (".late", 20), ("late", 10), ("other", 10)):
         (tmp_path / name).touch()
         os.utime(tmp_path / name, (1000 - age, 1000 - age))
