@@ -192,7 +192,8 @@ def test_everything_started_answers_through_the_edge_and_nothing_drifts(home: Ho
         assert home.run(host, "systemctl", "start", unit), home.says(
             host, f"journalctl -u {unit} --no-pager | tail -20"
         )
-    home.says("app", "until ss -ltn | grep -q ':8000 '; do sleep 0.1; done")
+    for host, port in (("app", 8000), ("edge", 80)):
+        home.says(host, f"until ss -Hltn | grep -q ':{port} '; do sleep 0.1; done")
     edge = home.inventory.hosts["edge"]
     body, headers = fetch(f"http://{edge.address}/anything")
     assert json.loads(body)["media"].endswith(f"@{edge.address}:8081/plaza-media/")
