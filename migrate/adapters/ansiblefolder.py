@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,6 +20,7 @@ from migrate.inventory import Host, Inventory
 KEPT_RUNS = 10
 LOCK = "lock"
 CONFIGURATION = "ansible.cfg"
+END_SECONDS = 10.0
 SECRET_FOLDERS = ("env", "private")
 
 
@@ -132,12 +134,24 @@ def _clean(path: Path) -> None:
 
 def _end_what_outlived(configuration: Path) -> None:
     """Ends what a run has started and has not ended. Ansible's workers are in sessions of their own; they hold secrets,
-    and one whose run was killed may wait for its answer without end."""
-    mark = f"ANSIBLE_CONFIG={configuration}".encode()
+    and one whose run was killed may wait for its answer without end. Looks again until nothing is left, for what was
+    killed may start another meanwhile, and takes a moment to go."""
+    until = time.monotonic() + END_SECONDS
+    while (left := _carriers_of(f"ANSIBLE_CONFIG={configuration}".encode())) and time.monotonic() < until:
+        for process in left:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+        time.sleep(0.05)
+
+
+def _carriers_of(setting: bytes) -> list[int]:
+    """Processes with a line in their environment. Those of others cannot be read, and are none of ours."""
+    found = []
     for process in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):  # it has ended, or is not ours
-            if mark in (process / "environ").read_bytes().split(b"\0"):
-                os.kill(int(process.name), signal.SIGKILL)
+        with contextlib.suppress(OSError):
+            if setting in (process / "environ").read_bytes().split(b"\0"):
+                found.append(int(process.name))
+    return found
 
 
 def _end_connection(socket: Path) -> None:

@@ -175,7 +175,7 @@ def test_cancelling_ends_the_run_in_seconds(tmp_path: Path, way: str, request: p
 
 def test_a_run_that_overruns_its_bound_is_ended_and_names_the_task(tmp_path: Path, inventory: Inventory) -> None:
     with pytest.raises(Unreachable, match="at: Sleep"):
-        run(tmp_path, inventory, "{name: Sleep, ansible.builtin.command: sleep 60, changed_when: false}", timeout=4.0)
+        run(tmp_path, inventory, "{name: Sleep, ansible.builtin.command: sleep 60, changed_when: false}", timeout=8.0)
     assert not playbooks_that_run(tmp_path / "play.yml"), "a worker outlived its run"
 
 
